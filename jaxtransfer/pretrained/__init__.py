@@ -1,1 +1,1 @@
-"""Pretrained weights: URI to local file, file to flat arrays, flat arrays to our tree by rules, strict merge."""
+"""Pretrained weights: URI to local file, file to arrays, arrays to our tree by rules and merge."""

@@ -41,8 +41,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
       Name in the file to array, in the file's order. Arrays may be read-only views.
 
     Raises:
-      PretrainedError: naming the file, if it does not exist, is truncated, damaged, hostile, or of a format that is
-        not supported (which is named).
+      PretrainedError: naming the file, if it does not exist, is truncated, damaged, hostile, or of
+        a format that is not supported (which is named).
     """
     path = Path(path)
     try:
@@ -128,7 +128,8 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
         raise PretrainedError(f"{path}: a Keras archive is not supported; supported: {SUPPORTED}")
     listed = ", ".join(map(str, names[:5])) or "nothing"
     raise PretrainedError(
-        f"{path}: a zip archive that is neither torch's nor .npz (it holds {listed}); supported: {SUPPORTED}"
+        f"{path}: a zip archive that is neither torch's nor .npz (it holds {listed}); supported:"
+        f" {SUPPORTED}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Strict merge of a checkpoint's arrays into a model's tree: every leaf is found, nothing is left over."""
+"""Strict merge of a checkpoint's arrays into a model's tree: no leaf unfilled, no array left."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,16 @@ def merge(
     """Fills the leaves of a template with arrays of the same paths and shapes.
 
     Args:
-      template: Linen variables (`{'params': ..., 'batch_stats': ...}`), a nested tree, or a flat map of paths. Leaves
-        have `shape` and `dtype` (arrays, `ShapeDtypeStruct`), or are shapes as tuples.
+      template: Linen variables (`{'params': ..., 'batch_stats': ...}`), a nested tree, or a flat
+        map of paths. Leaves have `shape` and `dtype` (arrays, `ShapeDtypeStruct`), or are shapes
+        as tuples.
       arrays: path to array, with the paths of `trees.flatten_variables`.
       name: the model, for error messages.
       source: the file or URI, for error messages.
 
     Returns:
-      The template's structure with numpy leaves. A floating array takes the floating dtype of its template leaf; any
-      other difference of kind is an error.
+      The template's structure with numpy leaves. A floating array takes the floating dtype of its
+      template leaf; any other difference of kind is an error.
 
     Raises:
       PretrainedError: listing every missing, extra and mis-shaped leaf; nothing is skipped.

@@ -35,7 +35,8 @@ TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "conv": _conv,
     "depthwise": _depthwise,
 }
-"""`linear`: (out, in) to (in, out). `conv`: OIHW to HWIO. `depthwise`: (C, 1, H, W) to (H, W, 1, C)."""
+"""By name: `linear` (out, in) to (in, out); `conv` OIHW to HWIO; `depthwise` (C, 1, H, W) to
+(H, W, 1, C)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,8 @@ class NameRule:
 
     Attributes:
       pattern: regular expression that must match the whole name.
-      replacement: path template as of `re.Match.expand` (`\1`, `\g<name>`); None drops the array on purpose.
+      replacement: path template as of `re.Match.expand` (`\1`, `\g<name>`); None drops the array on
+        purpose.
       transform: change of layout, a key of `TRANSFORMS`, or None.
     """
 
@@ -82,15 +84,14 @@ def rename(
       source: file or URI for error messages.
 
     Returns:
-      Path to array; a changed layout is a view. Whether all of a model is there is `merge`'s question.
+      Path to array; a changed layout is a view. Whether all of a model is there, `merge` asks.
 
     Raises:
-      PretrainedError: if names match no rule (all are listed), if two names get one path, or if an array cannot take
-        its rule's transform.
+      PretrainedError: if names match no rule (all are listed), if two names get one path, or if an
+        array cannot take its rule's transform.
 
-    >>> rename({"fc.weight": np.zeros((2, 3))}, [NameRule(r"(\w+)\.weight", r"\1/kernel", "linear")])[
-    ...     "fc/kernel"
-    ... ].shape
+    >>> rule = NameRule(r"(\w+)\.weight", r"\1/kernel", "linear")
+    >>> rename({"fc.weight": np.zeros((2, 3))}, [rule])["fc/kernel"].shape
     (3, 2)
     """
     renamed: dict[str, np.ndarray] = {}
@@ -107,7 +108,8 @@ def rename(
         path = match.expand(rule.replacement)
         if path in origins:
             raise PretrainedError(
-                f"{source}: {origins[path]!r} and {name!r} both become {path!r} (rule {rule.pattern!r})"
+                f"{source}: {origins[path]!r} and {name!r} both become {path!r}"
+                f" (rule {rule.pattern!r})"
             )
         origins[path] = name
         try:
@@ -118,8 +120,8 @@ def rename(
             ) from None
     if unmatched:
         raise PretrainedError(
-            f"{source}: {len(unmatched)} of {len(arrays)} names match no name rule, so this is another architecture or"
-            f" they need an ignore rule: {shown(unmatched)}"
+            f"{source}: {len(unmatched)} of {len(arrays)} names match no name rule, so this is another"
+            f" architecture, or they need an ignore rule: {shown(unmatched)}"
         )
     return renamed
 

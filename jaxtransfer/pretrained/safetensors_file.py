@@ -1,7 +1,7 @@
 """Reads safetensors files, single or sharded under an index.
 
-The format (8-byte length, JSON header, tensor bytes) is checked whole before any tensor is made: offsets in bounds,
-without holes or overlaps, of the size that shape and dtype say.
+The format (8-byte length, JSON header, tensor bytes) is checked whole before any tensor is made:
+offsets in bounds, without holes or overlaps, of the size that shape and dtype say.
 """
 
 import json
@@ -34,7 +34,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             raise PretrainedError(f"{path}: its safetensors header claims {length} bytes")
         if 8 + length > size:
             raise PretrainedError(
-                f"{path}: truncated: the safetensors header needs {8 + length} bytes, the file has {size}"
+                f"{path}: truncated: the safetensors header needs {8 + length} bytes, the file has"
+                f" {size}"
             )
         header = _header(path, file.read(length))
         spans = sorted((begin, end, name) for name, (_, _, begin, end) in header.items())
@@ -42,7 +43,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         for begin, end, name in spans:
             if begin != position:
                 raise PretrainedError(
-                    f"{path}: tensor {name!r} starts at byte {begin} of the data, expected {position}"
+                    f"{path}: tensor {name!r} starts at byte {begin} of the data, expected"
+                    f" {position}"
                 )
             position = end
         held = size - 8 - length
@@ -108,7 +110,8 @@ def read_sharded(index: Path) -> dict[str, np.ndarray]:
     """Reads the shards that a `*.safetensors.index.json` lists, in the index's order.
 
     Raises:
-      PretrainedError: if a shard is missing or outside the index's directory, or if shards and index disagree.
+      PretrainedError: if a shard is missing or outside the index's directory, or if shards and
+        index disagree.
     """
     try:
         weight_map = json.loads(index.read_bytes(), object_pairs_hook=_without_duplicates)[

@@ -1,8 +1,9 @@
-"""Reads what `torch.save` writes, legacy and zip, without torch and without running anything of the file.
+"""Reads what `torch.save` writes, legacy and zip, without torch, running nothing of the file.
 
-A pickle is a program. The unpickler here knows tensors, storages and plain containers; the first other name the program
-asks for is refused before it is looked up, so nothing of the file runs. The names it knows stand for objects of this
-module that only note what was asked; the arrays are made afterwards, with every view checked against its storage.
+A pickle is a program. The unpickler here knows tensors, storages and plain containers; the first
+other name the program asks for is refused before it is looked up, so nothing of the file runs. The
+names it knows stand for objects of this module that only note what was asked; the arrays are made
+afterwards, with every view checked against its storage.
 """
 
 import collections
@@ -150,8 +151,8 @@ def _unpickle(path: Path, file: BinaryIO, persistent: Callable | None = None) ->
         return _Unpickler(file, persistent).load()
     except _Refused as refused:
         raise PretrainedError(
-            f"{path}: refused: its pickle asks for {refused}, which is not a tensor or a plain container; nothing of it"
-            " was run. Save `model.state_dict()`, or safetensors, instead"
+            f"{path}: refused: its pickle asks for {refused}, which is not a tensor or a plain"
+            " container; nothing of it was run. Save `model.state_dict()`, or safetensors, instead"
         ) from None
     except Exception as error:  # a malformed pickle can raise nearly anything
         raise PretrainedError(
@@ -166,7 +167,8 @@ def read_torch_zip(path: Path) -> dict[str, np.ndarray]:
       Name to read-only array, in the file's order; see `named_arrays` for nested containers.
 
     Raises:
-      PretrainedError: if the file is damaged, refused (see the module's docstring) or holds no named tensors.
+      PretrainedError: if the file is damaged, refused (see the module's docstring) or holds no
+        named tensors.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -175,7 +177,8 @@ def read_torch_zip(path: Path) -> dict[str, np.ndarray]:
             root = main.removesuffix("data.pkl")
             if f"{root}constants.pkl" in members:
                 raise PretrainedError(
-                    f"{path}: a TorchScript archive, which holds code; save `model.state_dict()` instead"
+                    f"{path}: a TorchScript archive, which holds code; save `model.state_dict()`"
+                    " instead"
                 )
             order = ">" if _byte_order(path, archive, root) == "big" else "<"
             tree = _unpickle(path, io.BytesIO(archive.read(main)), _zip_storage)
@@ -219,7 +222,10 @@ def _legacy_storage(pid: Any) -> _Storage:
 
 
 def read_torch_legacy(path: Path) -> dict[str, np.ndarray]:
-    """Reads the format before torch 1.6: five pickles, then the storages; returns and raises as `read_torch_zip`."""
+    """Reads the format before torch 1.6: five pickles, then the storages.
+
+    Returns and raises as `read_torch_zip`.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(len(LEGACY_MAGIC))
@@ -247,7 +253,8 @@ def read_torch_legacy(path: Path) -> dict[str, np.ndarray]:
             width = 1 if (dtype := dtypes[key]) is None else dtype.itemsize
             if file.tell() + count * width > size:
                 raise PretrainedError(
-                    f"{path}: truncated: storage {key!r} needs {count * width} bytes, {size - file.tell()} are left"
+                    f"{path}: truncated: storage {key!r} needs {count * width} bytes,"
+                    f" {size - file.tell()} are left"
                 )
             buffers[key] = file.read(count * width)
         return named_arrays(path, tree, lambda storage: buffers[storage.key], order)
@@ -258,9 +265,9 @@ def named_arrays(
 ) -> dict[str, np.ndarray]:
     """Makes the arrays of an unpickled tree.
 
-    Nested mappings and lists give dotted names; numbers, strings and None are not arrays and are left out. A training
-    checkpoint without tensors at the top, whose weights are under `state_dict`, `model_state_dict` or `model`, gives
-    those alone.
+    Nested mappings and lists give dotted names; numbers, strings and None are not arrays and are
+    left out. A training checkpoint without tensors at the top, whose weights are under
+    `state_dict`, `model_state_dict` or `model`, gives those alone.
     """
     if not isinstance(tree, Mapping):
         raise PretrainedError(f"{path}: holds {_kind(tree)}, not a mapping of names to tensors")
@@ -325,9 +332,10 @@ def _kind(value: Any) -> str:
 
 
 def refuse_plain_pickle(path: Path) -> None:
-    """Raises the error for a pickle that is not torch's, naming what it asks for where it asks for anything."""
+    """Raises the error for a pickle that is not torch's, naming what it asks for, if anything."""
     with path.open("rb") as file:
         _unpickle(path, file)
     raise PretrainedError(
-        f"{path}: a plain pickle, which is not supported (a pickle is a program); save safetensors or .npz instead"
+        f"{path}: a plain pickle, which is not supported (a pickle is a program); save safetensors"
+        " or .npz instead"
     )
