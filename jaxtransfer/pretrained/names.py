@@ -120,8 +120,8 @@ def rename(
             ) from None
     if unmatched:
         raise PretrainedError(
-            f"{source}: {len(unmatched)} of {len(arrays)} names match no name rule, so this is another"
-            f" architecture, or they need an ignore rule: {shown(unmatched)}"
+            f"{source}: {len(unmatched)} of {len(arrays)} names match no name rule, so this is"
+            f" another architecture, or they need an ignore rule: {shown(unmatched)}"
         )
     return renamed
 

@@ -9,9 +9,11 @@ afterwards, with every view checked against its storage.
 import collections
 import dataclasses
 import io
+import itertools
 import math
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -24,6 +26,7 @@ from jaxtransfer.pretrained.dtypes import TORCH, TORCH_STORAGE
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PROTOCOL = 1001
 _DEPTH_LIMIT = 32
+_NODE_LIMIT = 1_000_000  # a small pickle can share containers into a huge tree
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
@@ -172,7 +175,7 @@ def read_torch_zip(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name: name for name in archive.namelist()}
+            members = archive.namelist()
             main = next(name for name in members if PurePosixPath(name).name == "data.pkl")
             root = main.removesuffix("data.pkl")
             if f"{root}constants.pkl" in members:
@@ -187,7 +190,7 @@ def read_torch_zip(path: Path) -> dict[str, np.ndarray]:
                 return archive.read(f"{root}data/{storage.key}")
 
             return named_arrays(path, tree, fetch, order)
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError, RuntimeError, StopIteration) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError) as error:
         raise PretrainedError(f"{path}: truncated or damaged torch archive: {error}") from None
 
 
@@ -232,8 +235,7 @@ def read_torch_legacy(path: Path) -> dict[str, np.ndarray]:
         protocol = _unpickle(path, file)
         if protocol != _LEGACY_PROTOCOL:
             raise PretrainedError(f"{path}: torch protocol {protocol!r}, expected 1001")
-        info = _unpickle(path, file)
-        order = "<" if not isinstance(info, dict) or info.get("little_endian", True) else ">"
+        _unpickle(path, file)  # the writer's machine; this format is little-endian on every one
         dtypes: dict[str, np.dtype | None] = {}
 
         def note(pid: Any) -> _Storage:
@@ -243,13 +245,14 @@ def read_torch_legacy(path: Path) -> dict[str, np.ndarray]:
 
         tree = _unpickle(path, file, note)
         keys = _unpickle(path, file)
-        if not isinstance(keys, list) or set(map(str, keys)) != set(dtypes):
+        are_names = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        if not are_names or set(keys) != set(dtypes):
             raise PretrainedError(
                 f"{path}: damaged: its list of storages differs from its tensors'"
             )
         buffers = {}
         for key in keys:
-            count = int.from_bytes(file.read(8), "little" if order == "<" else "big")
+            count = int.from_bytes(file.read(8), "little")
             width = 1 if (dtype := dtypes[key]) is None else dtype.itemsize
             if file.tell() + count * width > size:
                 raise PretrainedError(
@@ -257,11 +260,11 @@ def read_torch_legacy(path: Path) -> dict[str, np.ndarray]:
                     f" {size - file.tell()} are left"
                 )
             buffers[key] = file.read(count * width)
-        return named_arrays(path, tree, lambda storage: buffers[storage.key], order)
+        return named_arrays(path, tree, lambda storage: buffers[storage.key])
 
 
 def named_arrays(
-    path: Path, tree: Any, fetch: Callable[[_Storage], bytes], order: str
+    path: Path, tree: Any, fetch: Callable[[_Storage], bytes], order: str = "<"
 ) -> dict[str, np.ndarray]:
     """Makes the arrays of an unpickled tree.
 
@@ -276,11 +279,13 @@ def named_arrays(
         tree = tree if wrapper is None else tree[wrapper]
     buffers: dict[str, bytes] = {}
     arrays: dict[str, np.ndarray] = {}
+    visits = itertools.count()
 
     def visit(node: Any, name: str, depth: int) -> None:
-        if depth > _DEPTH_LIMIT:
+        if depth > _DEPTH_LIMIT or next(visits) > _NODE_LIMIT:
             raise PretrainedError(
-                f"{path}: containers nested deeper than {_DEPTH_LIMIT} at {name!r}"
+                f"{path}: containers nested deeper than {_DEPTH_LIMIT}, or with more than"
+                f" {_NODE_LIMIT} entries, at {name[:80]!r}"
             )
         if isinstance(node, _Tensor):
             if name in arrays:
