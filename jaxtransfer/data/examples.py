@@ -1,7 +1,8 @@
 """Labelled examples as the arrays a network takes, by random access.
 
-`Examples` preprocesses a table's raw inputs and keeps the results while they are small; `ArrayExamples` holds arrays
-that are ready, such as cached activations. Streams, training and prediction use either through the same members.
+`Examples` preprocesses a table's raw inputs and keeps the results while they are small;
+`ArrayExamples` holds arrays that are ready, such as cached activations. Streams, training and
+prediction use either through the same members.
 """
 
 import dataclasses
@@ -21,6 +22,17 @@ UNLABELLED = -1
 """Label of an example that has none."""
 
 MEMORY_BUDGET = 512 * 2**20
+
+
+class Preprocess(Protocol):
+    """Turns b raw inputs into a dict of arrays (b, ...), every row by itself."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for everything the arrays depend on beside the raw inputs."""
+
+    def __call__(self, raw: Sequence[Any], /) -> Mapping[str, np.ndarray]:
+        """Arrays of the raw inputs."""
 
 
 class RandomAccess(Protocol):
@@ -53,30 +65,29 @@ class Examples:
 
     Attributes:
       table: ids, raw inputs and labels.
-      preprocess: turns a list of b raw inputs into a dict of arrays (b, ...), every row by itself; has a
-        `fingerprint`. None stacks the raw inputs as `{'inputs': (b, ...)}`.
+      preprocess: turns a list of b raw inputs into a dict of arrays (b, ...), every row by itself;
+        has a `fingerprint`. None stacks the raw inputs as `{'inputs': (b, ...)}`.
       memory_budget: preprocessed arrays are kept if all of them fit in this many bytes.
     """
 
     table: Table
-    preprocess: Callable[[Sequence[Any]], Mapping[str, np.ndarray]] | None = None
+    preprocess: Preprocess | None = None
     _: dataclasses.KW_ONLY
     memory_budget: int = MEMORY_BUDGET
-
-    def __post_init__(self):
-        object.__setattr__(self, "_memory", _Memory())
+    _memory: "_Memory" = dataclasses.field(
+        init=False, repr=False, default_factory=lambda: _Memory()
+    )
 
     def __getstate__(self):
         """What travels to a worker process: not the kept arrays, nor their lock."""
-        return {field.name: getattr(self, field.name) for field in self._state_fields()}
+        return {
+            "table": self.table,
+            "preprocess": self.preprocess,
+            "memory_budget": self.memory_budget,
+        }
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
-        self.__post_init__()
-
-    @staticmethod
-    def _state_fields():
-        return [field for field in dataclasses.fields(Examples) if field.name != "_"]
+        self.__dict__.update(state, _memory=_Memory())
 
     def __len__(self) -> int:
         return len(self.table)
@@ -96,7 +107,7 @@ class Examples:
     @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 of the table's fingerprint and the preprocessing's."""
-        preprocess = "" if self.preprocess is None else self.preprocess.fingerprint  # type: ignore[attr-defined]
+        preprocess = "" if self.preprocess is None else self.preprocess.fingerprint
         return hashlib.sha256(f"{self.table.fingerprint} {preprocess}".encode()).hexdigest()
 
     def take(self, indices: Int[np.ndarray, "k"] | Sequence[int]) -> "Examples":
@@ -110,7 +121,7 @@ class Examples:
           DataError: if the preprocessing returns another number of rows than it was given.
         """
         rows = np.asarray(indices, dtype=np.int64)
-        return self._memory.read(rows, self._compute, len(self), self.memory_budget)  # type: ignore[attr-defined]
+        return self._memory.read(rows, self._compute, len(self), self.memory_budget)
 
     def _compute(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         raw = [self.table.inputs[row] for row in rows.tolist()]
@@ -126,7 +137,7 @@ class Examples:
 
 
 class _Memory:
-    """Rows of preprocessed arrays, filled as they are first read; safe under the prefetching thread."""
+    """Rows of preprocessed arrays, filled when first read; safe under the prefetching thread."""
 
     def __init__(self):
         self.lock = threading.Lock()

@@ -1,6 +1,7 @@
-"""Reproducible random orders: a permutation is a function of its key, on every platform and NumPy version.
+"""Reproducible random orders: functions of a key, on every platform and NumPy version.
 
-NumPy guarantees the raw stream of a bit generator for a given seed, but not what `Generator.permutation` makes of it.
+NumPy guarantees the raw stream of a bit generator for a given seed, but not what
+`Generator.permutation` makes of it.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ from jaxtyping import Int64
 
 
 def permutation(count: int, *key: int) -> Int64[np.ndarray, "count"]:
-    """A permutation of `range(count)` that depends on the key alone (non-negative integers, such as seed and epoch).
+    """A permutation of `range(count)` that depends on the key alone.
 
-    The order of `count` raw 64-bit draws of PCG64, ties by position.
+    The key is of non-negative integers, such as seed and epoch. The order is that of `count` raw
+    64-bit draws of PCG64, ties by position.
 
     >>> permutation(5, 0).tolist()
     [3, 2, 1, 0, 4]

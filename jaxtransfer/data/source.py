@@ -1,4 +1,4 @@
-"""A data set as one value: stable ids, raw inputs by random access, labels and the names of the classes.
+"""A data set as one value: stable ids, raw inputs by random access, labels and classes.
 
 Loaders make tables; splits, preprocessing and batches take them, and never ask where one came from.
 """
@@ -21,9 +21,11 @@ class Table:
     """Examples in a fixed order.
 
     Attributes:
-      ids: (n,) strings, each unique; they outlive reordering and name examples in splits and predictions.
-      inputs: n raw inputs by position: texts, image arrays, rows of an array. May decode on access; one that has
-        a method `content(index) -> bytes` is hashed by that instead of by the decoded value.
+      ids: (n,) strings, each unique; they outlive reordering and name examples in splits and
+        predictions.
+      inputs: n raw inputs by position: texts, image arrays, rows of an array. May decode on access;
+        one that has a method `content(index) -> bytes` is hashed by that instead of by the decoded
+        value.
       labels: (n,) int64 in [0, len(classes)), or None without labels.
       classes: name of each class, in label order.
       metadata: further columns, each (n,).
@@ -33,7 +35,7 @@ class Table:
     """
 
     ids: np.ndarray
-    inputs: Sequence[Any]
+    inputs: Sequence[Any] | np.ndarray
     labels: Int64[np.ndarray, "n"] | None = None
     classes: tuple[str, ...] = ()
     metadata: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -58,7 +60,8 @@ class Table:
             if wrong.size:
                 row = int(wrong[0])
                 raise DataError(
-                    f"label {int(self.labels[row])} of {str(ids[row])!r} is outside 0..{len(self.classes) - 1}"
+                    f"label {int(self.labels[row])} of {str(ids[row])!r} is outside"
+                    f" 0..{len(self.classes) - 1}"
                     f" (classes: {list(self.classes)})"
                 )
 
@@ -66,7 +69,7 @@ class Table:
         return len(self.ids)
 
     def take(self, indices: Int[np.ndarray, "k"] | Sequence[int]) -> "Table":
-        """The table of the rows at the given positions, in that order; a lazily decoded input stays lazy."""
+        """The rows at the given positions, in that order; a lazily decoded input stays lazy."""
         rows = np.asarray(indices, dtype=np.int64)
         return Table(
             ids=self.ids[rows],
@@ -78,7 +81,7 @@ class Table:
 
     @functools.cached_property
     def contents(self) -> tuple[str, ...]:
-        """sha256 of each raw input: of a file's bytes where it is a file, else of its text or array."""
+        """sha256 of each raw input: of its file's bytes, else of its text or array."""
         return tuple(content_hash(self.inputs, row) for row in range(len(self)))
 
     @functools.cached_property
@@ -101,7 +104,7 @@ class Table:
 class View(Sequence):
     """Positions of another sequence, read on access."""
 
-    def __init__(self, base: Sequence[Any], rows: Int64[np.ndarray, "n"]):
+    def __init__(self, base: Sequence[Any] | np.ndarray, rows: Int64[np.ndarray, "n"]):
         self.base, self.rows = base, rows
 
     def __len__(self) -> int:
@@ -115,8 +118,10 @@ class View(Sequence):
         return raw_content(self.base, int(self.rows[index]))
 
 
-def take_inputs(inputs: Sequence[Any], rows: Int64[np.ndarray, "k"]) -> Sequence[Any]:
-    """The inputs at the given positions: an array of an array, a list of a list, a view of anything else."""
+def take_inputs(
+    inputs: Sequence[Any] | np.ndarray, rows: Int64[np.ndarray, "k"]
+) -> Sequence[Any] | np.ndarray:
+    """The inputs at the given positions: an array of an array, a list of a list, else a view."""
     if isinstance(inputs, np.ndarray):
         return inputs[rows]
     if isinstance(inputs, list | tuple):
@@ -126,8 +131,11 @@ def take_inputs(inputs: Sequence[Any], rows: Int64[np.ndarray, "k"]) -> Sequence
     return View(inputs, rows)
 
 
-def raw_content(inputs: Sequence[Any], index: int) -> bytes:
-    """The bytes that identify one raw input: a file's own, a text's UTF-8, or an array's dtype, shape and values."""
+def raw_content(inputs: Sequence[Any] | np.ndarray, index: int) -> bytes:
+    """The bytes that identify one raw input.
+
+    A file's own, a text in UTF-8, or an array's dtype, shape and values.
+    """
     own = getattr(inputs, "content", None)
     if own is not None:
         return own(index)
@@ -142,7 +150,7 @@ def raw_content(inputs: Sequence[Any], index: int) -> bytes:
     return f"{array.dtype.str}{array.shape}".encode() + array.tobytes()
 
 
-def content_hash(inputs: Sequence[Any], index: int) -> str:
+def content_hash(inputs: Sequence[Any] | np.ndarray, index: int) -> str:
     """sha256 of one raw input, in hexadecimal."""
     return hashlib.sha256(raw_content(inputs, index)).hexdigest()
 
@@ -156,7 +164,8 @@ def check_unique(ids: Iterable[str]) -> None:
     repeated = [name for name, count in Counter(map(str, ids)).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{len(repeated)} ids occur more than once, such as {repeated[:3]}; every example needs its own id"
+            f"{len(repeated)} ids occur more than once, such as {repeated[:3]};"
+            " every example needs its own"
         )
 
 
@@ -171,7 +180,8 @@ def encode_labels(
       classes: the classes and their order, such as those a model was trained on.
 
     Raises:
-      DataError: if a value is empty or not among `classes`, naming value and place; if `classes` repeats a name.
+      DataError: if a value is empty or not among `classes`, naming value and place; if `classes`
+        repeats a name.
 
     >>> encode_labels(["b", "a"], ["f:1", "f:2"])
     (array([1, 0]), ('a', 'b'))
@@ -191,7 +201,7 @@ def encode_labels(
 
 
 def from_arrays(
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | np.ndarray,
     labels: Sequence[Any] | np.ndarray | None = None,
     *,
     ids: Sequence[str] | None = None,
@@ -202,8 +212,8 @@ def from_arrays(
 
     Args:
       inputs: n texts, or arrays (n, ...).
-      labels: (n,) class names, or integers; integers are positions in `classes` where that is given,
-        else names to be sorted as numbers.
+      labels: (n,) class names, or integers; integers are positions in `classes` where that is
+        given, else names to be sorted as numbers.
       ids: (n,) unique strings; the row number without them.
       classes: class names in label order.
       metadata: further columns (n,).

@@ -1,11 +1,14 @@
-"""Batches as a function of (seed, step): the position in the data is one integer, for any number of workers.
+"""Batches as a function of (seed, step): the position in the data is one integer.
 
-Each epoch is a fresh permutation in which every example occurs exactly once; the last batch is padded and masked. The
-global batch is the same for any number of processes, each of which makes its own rows.
+Each epoch is a fresh permutation in which every example occurs exactly once; the last batch is
+padded and masked. The global batch is the same for any number of processes, each of which makes its
+own rows.
 """
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,10 +25,10 @@ PADDING = -1
 FOREVER = 2**31 - 1
 
 Batch = dict[str, Any]
-"""`inputs` (dict of (b, ...)), `label` (b,) int32, `mask` (b,) bool, `id` (b,) int32 positions, -1 where padded."""
+"""`inputs`: dict of (b, ...); `label` (b,) int32; `mask` (b,) bool; `id` (b,) int32 positions."""
 
 Augment = Callable[[dict[str, np.ndarray], np.random.Generator], dict[str, np.ndarray]]
-"""Takes one example's arrays (without the batch axis) and a generator of its own; returns arrays of the same shapes."""
+"""One example's arrays (no batch axis) and a generator of its own, to arrays of the same shapes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,11 +42,12 @@ class Stream:
       process_index: which of the processes this one is.
       process_count: number of processes; divides `batch_size`.
       shuffle: whether each epoch has a fresh order; otherwise the examples' own.
-      augment: changes each example, with a generator keyed by (seed, step, id): the same whatever the batch's
-        composition, the process or the worker.
+      augment: changes each example, with a generator keyed by (seed, step, id): the same whatever
+        the batch's composition, the process or the worker.
 
     Raises:
-      DataError: without examples, with a batch size that is not positive or that the processes do not divide.
+      DataError: without examples, with a batch size that is not positive or that the processes do
+        not divide.
     """
 
     examples: RandomAccess
@@ -66,7 +70,7 @@ class Stream:
         return -(-len(self.examples) // self.batch_size)
 
     def indices(self, step: int) -> Int32[np.ndarray, "batch"]:
-        """Positions of the examples in the global batch of a step (0, 1, ...), `PADDING` where there is none."""
+        """Positions in the global batch of a step (0, 1, ...), `PADDING` where there is none."""
         if step < 0:
             raise DataError(f"step {step} is negative")
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -89,34 +93,40 @@ class Stream:
         workers: int = 0,
         prefetch: int = 2,
     ) -> Iterator[Batch]:
-        """Batches from `start_step` on (to before `stop_step`, if given), made ahead of use by Grain.
+        """Batches from `start_step` to before `stop_step`, made ahead of use by Grain.
 
         The batches do not depend on `workers` or `prefetch`.
 
         Args:
           start_step: the first step.
           stop_step: the step after the last; None: no end.
-          workers: processes that make batches; 0 makes them in threads of this one. More than 0 needs examples and an
-            augmentation that can be pickled, and a main module guarded by `__name__ == '__main__'`.
+          workers: processes that make batches; 0 makes them in threads of this one. More than 0
+            needs examples and an augmentation that can be pickled, and a main module guarded by
+            `__name__ == '__main__'`.
           prefetch: batches kept ready, of each worker where there are any.
         """
         import grain
 
-        stop = FOREVER if stop_step is None else stop_step
-        dataset = grain.MapDataset.range(start_step, stop).map(self.batch)
+        # Endless even with a stop: workers that run out leave their last batch in shared memory.
+        steps = grain.MapDataset.range(start_step, FOREVER).map(self.batch)
+        count = None if stop_step is None else max(stop_step - start_step, 0)
         if workers == 0:
-            options = grain.ReadOptions(num_threads=min(prefetch, 2), prefetch_buffer_size=prefetch)
-            return iter(dataset.to_iter_dataset(options))
-        from absl import flags
+            threads = grain.ReadOptions(num_threads=min(prefetch, 2), prefetch_buffer_size=prefetch)
+            dataset = steps.to_iter_dataset(threads)
+        else:
+            from absl import flags
 
-        # Grain reads absl's flags when it starts a worker, and they are parsed only under absl.app.
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-        options = grain.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=max(prefetch, 1)
-        )
-        return iter(dataset.to_iter_dataset(reading).mp_prefetch(options))
+            # Grain reads absl's flags when it starts a worker; only absl.app parses them.
+            if not flags.FLAGS.is_parsed():
+                flags.FLAGS.mark_as_parsed()
+            reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+            dataset = steps.to_iter_dataset(reading).mp_prefetch(
+                grain.MultiprocessingOptions(
+                    num_workers=workers, per_worker_buffer_size=max(prefetch, 1)
+                )
+            )
+        with contextlib.closing(iter(dataset)) as batches:
+            yield from itertools.islice(batches, count)
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
@@ -154,7 +164,8 @@ def eval_batches(
 
 def _assemble(examples: RandomAccess, rows: np.ndarray) -> Batch:
     mask = rows != PADDING
-    # A padded row repeats a real one: all-zero inputs may have no defined output (mean pooling over an empty mask).
+    # A padded row repeats a real one: all-zero inputs may have no defined output (mean pooling over
+    # an empty mask).
     real = np.where(mask, rows, rows[0] if mask[0] else 0)
     return {
         "inputs": examples.inputs(real),
@@ -184,7 +195,8 @@ def _check(examples: RandomAccess, batch_size: int, process_index: int, process_
         raise DataError("there are no examples to batch")
     if batch_size < 1 or batch_size % process_count:
         raise DataError(
-            f"batch size {batch_size} must be positive and divisible by the {process_count} processes"
+            f"batch size {batch_size} must be positive and divisible by the number of processes,"
+            f" {process_count}"
         )
     if not 0 <= process_index < process_count:
         raise DataError(f"process {process_index} is not among the {process_count} processes")
