@@ -1,0 +1,1 @@
+"""Training: one pure step, one loop under a mesh, checkpoints and cached activations."""
