@@ -172,7 +172,7 @@ def check_unique(ids: Iterable[str]) -> None:
 def encode_labels(
     values: Sequence[str], places: Sequence[str], classes: Sequence[str] | None = None
 ) -> tuple[Int64[np.ndarray, "n"], tuple[str, ...]]:
-    """Numbers class names: in the given order, else sorted by name.
+    """Numbers class names: in the given order, else sorted by name (by value if all are integers).
 
     Args:
       values: (n,) class name of each example.
@@ -186,7 +186,7 @@ def encode_labels(
     >>> encode_labels(["b", "a"], ["f:1", "f:2"])
     (array([1, 0]), ('a', 'b'))
     """
-    order = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(values)))
+    order = tuple(map(str, classes)) if classes is not None else _sorted_names(set(values))
     if len(set(order)) != len(order):
         raise DataError(f"classes repeat a name: {list(order)}")
     number = {name: index for index, name in enumerate(order)}
@@ -198,6 +198,12 @@ def encode_labels(
                 f"label {value!r} of {place} is not a known class; nearest: {nearest(value, order)}"
             )
     return np.array([number[value] for value in values], dtype=np.int64), order
+
+
+def _sorted_names(names: set[str]) -> tuple[str, ...]:
+    if all(name.isdecimal() and str(int(name)) == name for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
 
 
 def from_arrays(

@@ -19,8 +19,9 @@ def tfds(
 ) -> Table:
     """A split of a data set that is already prepared in `data_dir`; inputs are decoded on access.
 
-    Ids are `<name>/<config>/<version>/<split>:<row>`; classes are those the data set declares. The
-    labels are read in one pass that does not decode the inputs.
+    Ids are `<name>/<config>/<version>/<split>:<row>`; classes are those the data set declares. One
+    pass over the split reads the labels; it decodes the inputs too, since TFDS skips that only with
+    TensorFlow.
 
     Args:
       name: as `tfds.load` takes it, such as 'mnist:3.0.1'.
@@ -44,7 +45,7 @@ def tfds(
             name, data_dir=data_dir, file_format="array_record", try_gcs=False
         )
     except tensorflow_datasets.core.DatasetNotFoundError as error:
-        near = nearest(name, tensorflow_datasets.list_builders())
+        near = nearest(name, tensorflow_datasets.list_builders(with_community_datasets=False))
         raise DataError(f"unknown TFDS data set {name!r}; nearest: {near}") from error
     features = builder.info.features
     for feature in (input, label):
@@ -54,11 +55,9 @@ def tfds(
             )
     if label is not None and not hasattr(features[label], "names"):
         raise DataError(f"feature {label!r} of {name!r} is not a class label: {features[label]}")
-    skip = {input: tensorflow_datasets.decode.SkipDecoding()}
     try:
         source = builder.as_data_source(split=split)
-        undecoded = builder.as_data_source(split=split, decoders=skip)
-    except (AssertionError, ValueError, OSError, NotImplementedError) as error:
+    except (AssertionError, KeyError, ValueError, OSError, NotImplementedError) as error:
         raise DataError(
             f"cannot read split {split!r} of {name!r} from {builder.data_dir}: {error}"
         ) from error
@@ -66,9 +65,7 @@ def tfds(
     return Table(
         ids=np.array([f"{builder.info.full_name}/{split}:{row}" for row in rows]),
         inputs=Features(source, input),
-        labels=None
-        if label is None
-        else np.array([undecoded[row][label] for row in rows], np.int64),
+        labels=None if label is None else np.array([source[row][label] for row in rows], np.int64),
         classes=() if label is None else tuple(features[label].names),
     )
 

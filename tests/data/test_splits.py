@@ -1,0 +1,159 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from jaxtransfer.data.source import from_arrays
+from jaxtransfer.data.splits import REST, Splits, halves, stratified_split
+from jaxtransfer.errors import DataError
+
+
+def table(*sizes):
+    labels = [name for name, size in zip("abcdef", sizes) for _ in range(size)]
+    return from_arrays([f"text {row}" for row in range(len(labels))], labels)
+
+
+def counts(data, rows):
+    return np.bincount(data.labels[rows], minlength=len(data.classes)).tolist()
+
+
+def test_splits_are_disjoint_exact_and_leave_the_rest():
+    data = table(40, 30, 30)
+    splits = stratified_split(data, {"train": 9, "validation": 20, "test": 31}, seed=0)
+    assert {name: len(rows) for name, rows in splits.indices.items()} == {
+        "train": 9,
+        "validation": 20,
+        "test": 31,
+        REST: 40,
+    }
+    together = np.concatenate(list(splits.indices.values()))
+    assert sorted(together.tolist()) == list(range(100))
+    assert splits.ids["test"] == tuple(data.ids[splits["test"]].tolist())
+
+
+def test_training_is_balanced_and_the_others_proportional():
+    data = table(60, 30, 10)
+    splits = stratified_split(data, {"train": 6, "validation": 20}, seed=0)
+    assert counts(data, splits["train"]) == [2, 2, 2]
+    assert counts(data, splits["validation"]) == [12, 6, 2]
+    proportional = stratified_split(data, {"train": 10}, seed=0, balanced=())
+    assert counts(data, proportional["train"]) == [6, 3, 1]
+
+
+@pytest.mark.parametrize("balanced", [("train",), ()])
+def test_a_smaller_training_budget_is_the_prefix_of_a_larger_and_moves_nothing_else(balanced):
+    # With these sizes largest remainders give a class fewer seats as the total grows to 22.
+    data = table(60, 44, 36, 30)
+    drawn = [
+        stratified_split(
+            data, {"train": size, "validation": 30, "test": 40}, seed=4, balanced=balanced
+        )
+        for size in range(1, 60)
+    ]
+    for smaller, larger in itertools.pairwise(drawn):
+        assert larger["train"][:-1].tolist() == smaller["train"].tolist()
+        assert larger["test"].tolist() == smaller["test"].tolist()
+        assert larger["validation"].tolist() == smaller["validation"].tolist()
+
+
+def test_a_share_of_the_table_is_a_size():
+    splits = stratified_split(table(10, 10), {"test": 0.25}, seed=0)
+    assert len(splits["test"]) == 5
+
+
+def test_splits_do_not_depend_on_the_order_in_which_they_are_named():
+    budgets = {"validation": 5, "train": 4, "test": 6}
+    one = stratified_split(table(20, 20), budgets, seed=1)
+    two = stratified_split(table(20, 20), dict(reversed(budgets.items())), seed=1)
+    assert one.hash == two.hash
+
+
+def test_the_hash_depends_on_the_seed_and_is_that_of_the_saved_file(tmp_path):
+    data = table(20, 20)
+    splits = stratified_split(data, {"train": 4, "test": 6}, seed=1)
+    assert splits.hash != stratified_split(data, {"train": 4, "test": 6}, seed=2).hash
+    splits.save(tmp_path / "splits.json")
+    loaded = Splits.load(tmp_path / "splits.json", data)
+    assert loaded.hash == splits.hash == json.loads((tmp_path / "splits.json").read_text())["hash"]
+    assert loaded.seed == 1
+    for name, rows in splits.indices.items():
+        np.testing.assert_array_equal(loaded[name], rows)
+
+
+def test_stored_splits_of_another_table_or_changed_ones_are_refused(tmp_path):
+    data = table(20, 20)
+    path = tmp_path / "splits.json"
+    stratified_split(data, {"train": 4}, seed=1).save(path)
+    with pytest.raises(DataError, match="made of other examples"):
+        Splits.load(path, data.take(np.arange(39, -1, -1)))
+    path.write_text(
+        path.read_text().replace('"ids": {\n  "train": [\n   "', '"ids": {\n  "train": [\n   "9')
+    )
+    with pytest.raises(DataError, match="was changed"):
+        Splits.load(path, data)
+    path.write_text("{")
+    with pytest.raises(DataError, match="cannot read splits"):
+        Splits.load(path, data)
+
+
+def test_a_class_with_too_few_examples_is_named_with_asked_and_available():
+    message = r"'train' asks for 5 examples of class 'b', but 3 are available \(3 in all, 0 in"
+    with pytest.raises(DataError, match=message):
+        stratified_split(table(20, 3), {"train": 10}, seed=0)
+
+
+def test_a_class_without_examples_is_named():
+    data = from_arrays(["x", "y"], ["a", "b"], classes=["a", "b", "c"])
+    with pytest.raises(DataError, match="class 'c' has no examples"):
+        stratified_split(data, {"train": 2}, seed=0)
+
+
+def test_more_than_there_are_is_refused():
+    with pytest.raises(DataError, match=r"ask for 11 examples .* there are 10"):
+        stratified_split(table(5, 5), {"train": 4, "test": 7}, seed=0)
+
+
+def test_proportional_splits_can_use_up_the_table_exactly():
+    data = table(3, 3, 3, 1)
+    splits = stratified_split(data, {"a": 4, "b": 3, "c": 3}, seed=0, balanced=())
+    assert [len(splits[name]) for name in ("a", "b", "c", REST)] == [4, 3, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("budgets", "message"),
+    [
+        ({"rest": 1}, "is what the other splits leave"),
+        ({"train": -1}, "asks for -1"),
+        ({"train": 1.5}, "shares are in"),
+    ],
+)
+def test_budgets_without_meaning_are_refused(budgets, message):
+    with pytest.raises(DataError, match=message):
+        stratified_split(table(5, 5), budgets, seed=0)
+
+
+def test_a_table_without_labels_cannot_be_stratified():
+    with pytest.raises(DataError, match="no labels to stratify by"):
+        stratified_split(from_arrays(["x"]), {"train": 1}, seed=0)
+
+
+def test_balanced_names_a_split():
+    with pytest.raises(DataError, match=r"balanced names \['tain'\]"):
+        stratified_split(table(5, 5), {"train": 2}, seed=0, balanced=["tain"])
+
+
+@pytest.mark.parametrize("sizes", [(7, 5, 2), (1, 1, 1), (10, 10)])
+def test_halves_are_disjoint_and_differ_by_one_at_most_in_size_and_every_class(sizes):
+    data = table(*sizes)
+    rows = np.arange(len(data))[::-1]
+    first, second = halves(rows, data.labels[rows], seed=3)
+    assert sorted([*first, *second]) == list(range(len(data)))
+    assert len(first) - len(second) in (0, 1)
+    difference = np.array(counts(data, first)) - counts(data, second)
+    assert np.abs(difference).max() <= 1
+
+
+def test_halves_refuse_labels_of_the_whole_table():
+    with pytest.raises(DataError, match="give those of the positions alone"):
+        halves(np.arange(4), np.zeros(9, int), seed=0)
