@@ -1,0 +1,274 @@
+"""Is one model better than another? Paired over examples and seeds, with both variances counted.
+
+Unpaired intervals hide differences that pairs show; a single seed hides how much of one was luck.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluate.intervals import bootstrap_weights, check_confidence, chunks
+from jaxtransfer.evaluate.metrics import Definition, definition, describe
+from jaxtransfer.evaluate.statistic import Statistic, Undefined
+from jaxtransfer.evaluate.table import Predictions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """The difference a - b of a metric, averaged over seeds.
+
+    Attributes:
+      metric: name of the metric.
+      value: the mean difference; None where the metric is undefined.
+      ci: t interval of the difference.
+      standard_error: square root of the sum of both variances.
+      p_value: two-sided, of no difference.
+      p_margin: of `a` not improving on `b` by more than the margin: twice the one-sided tail, so
+        that it is below alpha exactly where the (1 - alpha) interval lies beyond the margin.
+      df: Satterthwaite's degrees of freedom; None where nothing varies.
+      n: number of examples.
+      seeds: number of pairs of tables.
+      example_variance: part of the squared standard error that comes from the examples.
+      seed_variance: part that comes from the seeds; 0 for a single seed.
+      margin: the improvement that counts, in units of the metric.
+      confidence: nominal coverage of the interval.
+      maximise: whether a positive difference is an improvement.
+      definition: what exactly was compared.
+      note: what the interval leaves out or assumes, or why there is none.
+    """
+
+    metric: str
+    value: float | None
+    ci: tuple[float, float] | None
+    standard_error: float | None
+    p_value: float | None
+    p_margin: float | None
+    df: float | None
+    n: int
+    seeds: int
+    example_variance: float | None
+    seed_variance: float | None
+    margin: float
+    confidence: float
+    maximise: bool
+    definition: str
+    note: str | None = None
+
+    @property
+    def improvement(self) -> float | None:
+        """The difference with the sign that makes larger better."""
+        return self.value if self.value is None or self.maximise else -self.value
+
+    @property
+    def clears(self) -> bool:
+        """Whether the whole interval lies beyond the margin, on the side of improvement."""
+        if self.ci is None:
+            return False
+        return self.ci[0] > self.margin if self.maximise else self.ci[1] < -self.margin
+
+    def __str__(self) -> str:
+        size = f"n={self.n}, seeds={self.seeds}"
+        if self.value is None or self.ci is None:
+            shown = "undefined" if self.value is None else f"{self.value:+.3f}"
+            return f"{self.metric} difference {shown}: {self.note} ({size})"
+        return (
+            f"{self.metric} difference {self.value:+.3f} [{self.ci[0]:+.3f}, {self.ci[1]:+.3f}]"
+            f" p={self.p_value:.2g} ({size})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values."""
+        document = dataclasses.asdict(self)
+        document["ci"] = None if self.ci is None else list(self.ci)
+        return document
+
+
+def paired_difference(
+    a: Sequence[Predictions],
+    b: Sequence[Predictions],
+    metric: str | Definition,
+    *,
+    confidence: float = 0.95,
+    margin: float = 0.0,
+    seed: int = 0,
+    replicates: int = 2000,
+) -> PairedDifference:
+    """Compares two models on the same examples, seed by seed.
+
+    The variance of the mean difference is the sum of two parts: from examples, the variance over a
+    paired bootstrap, stratified by label, of the difference averaged over seeds; from seeds, s^2/S
+    of the S differences. Chance that belongs to a seed and an example together is in both, which
+    errs towards the wider interval. The interval is Student's t with Satterthwaite's degrees of
+    freedom (n minus classes present, S - 1). In simulation it rejects a true null in at most 5 % of
+    cases while the seeds' standard deviation is below twice the examples' standard error; with
+    three seeds that differ by ten times that, 7.7 %, with two, 12 %: run five.
+
+    Args:
+      a: one table a seed.
+      b: one table a seed, as many; repeat the table of a model that has no seed. Rows are paired by
+        id, whatever their order.
+      metric: name or definition.
+      confidence: nominal coverage.
+      margin: improvement that counts, at least 0, in units of the metric.
+      seed: of the bootstrap.
+      replicates: bootstrap samples.
+
+    Raises:
+      EvaluationError: if the numbers of tables differ, or their ids, labels or classes do.
+    """
+    check_confidence(confidence)
+    defined = definition(metric)
+    if not a or len(a) != len(b):
+        raise EvaluationError(
+            f"{len(a)} tables cannot be paired with {len(b)}: give one a seed on both sides,"
+            " and repeat the table of a model that has no seed"
+        )
+    if not 0 <= margin < math.inf:
+        raise EvaluationError(f"margin {margin} is not an improvement; give 0 or more")
+    if defined.interval == "simulation":
+        raise EvaluationError(f"{defined.name} is simulated: it has no paired difference")
+    if replicates < 2:
+        raise EvaluationError(f"{replicates} replicates have no variance; give at least 2")
+    reference = a[0]
+    left = [defined.prepare(table.align(reference)) for table in a]
+    right = [defined.prepare(table.align(reference)) for table in b]
+    fixed: dict[str, Any] = {
+        "metric": defined.name,
+        "n": len(reference),
+        "seeds": len(a),
+        "margin": margin,
+        "confidence": confidence,
+        "maximise": defined.maximise,
+    }
+    statistics: list[tuple[Statistic, Statistic]] = []
+    for one, other in zip(left, right):
+        for side in (one, other):
+            if isinstance(side, Undefined):
+                return _without_interval(fixed, defined.text, side.reason)
+        statistics.append((one, other))  # type: ignore[arg-type]
+    text = describe(defined, statistics[0][0])
+    differences = np.array([one.value - other.value for one, other in statistics])
+    value = float(differences.mean())
+    examples = _example_variance(statistics, reference, replicates, seed)
+    seeds = float(differences.var(ddof=1)) / len(a) if len(a) > 1 else 0.0
+    # Rounding of equal sums is no variance.
+    examples, seeds = (0.0 if v < 1e-24 * max(1.0, value**2) else v for v in (examples, seeds))
+    notes = ["one seed: the variance of training is not in the interval"] if len(a) == 1 else []
+    if examples == seeds == value == 0:
+        return PairedDifference(
+            **fixed,
+            value=0.0,
+            ci=(0.0, 0.0),
+            standard_error=0.0,
+            p_value=1.0,
+            p_margin=1.0,
+            df=None,
+            example_variance=0.0,
+            seed_variance=0.0,
+            definition=text,
+            note="; ".join([*notes, "the two do not differ on these examples"]),
+        )
+    counts = np.bincount(reference.labels)
+    freedom = len(reference) - int((counts > 0).sum())
+    if examples == seeds == 0:
+        smallest = int(counts[counts > 0].min())
+        span = defined.bounds[1] - defined.bounds[0]
+        if freedom < 1 or math.isinf(span):
+            reason = "nothing varies among these examples and seeds, so there is no standard error"
+            return _without_interval(fixed, text, reason, value)
+        examples = (span / smallest) ** 2
+        notes.append(
+            "no resampling varies the difference: its standard error is taken as the metric's range"
+            f" over the smallest class, {smallest}"
+        )
+    error = math.sqrt(examples + seeds)
+    df = _satterthwaite((examples, freedom), (seeds, len(a) - 1))
+    if df is None:
+        reason = "too few examples to estimate a variance: one in each class"
+        return _without_interval(fixed, text, reason, value)
+    from scipy.special import stdtr, stdtrit
+
+    half = float(stdtrit(df, 0.5 + confidence / 2)) * error
+    improvement = value if defined.maximise else -value
+    return PairedDifference(
+        **fixed,
+        value=value,
+        ci=(value - half, value + half),
+        standard_error=error,
+        p_value=float(2 * stdtr(df, -abs(value) / error)),
+        p_margin=min(1.0, float(2 * stdtr(df, (margin - improvement) / error))),
+        df=df,
+        example_variance=examples,
+        seed_variance=seeds,
+        definition=text,
+        note="; ".join(notes) or None,
+    )
+
+
+def holm(p_values: Sequence[float]) -> Float[np.ndarray, "m"]:
+    """Adjusts p-values for the family they form (Holm 1979); reject where that is below alpha.
+
+    Raises:
+      EvaluationError: if a value is not in [0, 1], as that of an undefined comparison.
+
+    >>> holm([0.01, 0.04, 0.03]).round(2)
+    array([0.03, 0.06, 0.06])
+    """
+    for index, p_value in enumerate(p_values):
+        if p_value is None or not 0 <= p_value <= 1:
+            raise EvaluationError(f"p-value {index} is {p_value}: leave undefined comparisons out")
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty_like(values)
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
+
+
+def _example_variance(
+    statistics: Sequence[tuple[Statistic, Statistic]],
+    table: Predictions,
+    replicates: int,
+    seed: int,
+) -> float:
+    """Variance over bootstrap samples of the examples of the difference averaged over seeds."""
+    rng = np.random.default_rng(seed)
+    means = []
+    for count in chunks(replicates, len(table)):
+        # Unbiased also where a class has few examples, which plain resampling is not.
+        weights = bootstrap_weights(table.labels, count, rng, rescaled=True)
+        pairs = [one.weighted(weights) - other.weighted(weights) for one, other in statistics]
+        means.append(np.mean(pairs, axis=0))
+    return float(np.concatenate(means).var(ddof=1))
+
+
+def _satterthwaite(*parts: tuple[float, int]) -> float | None:
+    """Degrees of freedom of a sum of variances; None where a part that is not 0 has none."""
+    if any(variance > 0 and freedom < 1 for variance, freedom in parts):
+        return None
+    parts = tuple((variance, freedom) for variance, freedom in parts if variance > 0)
+    total = sum(variance for variance, _ in parts)
+    return total**2 / sum(variance**2 / freedom for variance, freedom in parts)
+
+
+def _without_interval(
+    fixed: dict[str, Any], text: str, reason: str, value: float | None = None
+) -> PairedDifference:
+    return PairedDifference(
+        **fixed,
+        value=value,
+        ci=None,
+        standard_error=None,
+        p_value=None,
+        p_margin=None,
+        df=None,
+        example_variance=None,
+        seed_variance=None,
+        definition=text,
+        note=reason,
+    )

@@ -1,0 +1,208 @@
+"""A statistic as a function of example weights, from which value, bootstrap and jackknife follow.
+
+Whole replicates are evaluated at once: counts for classification rates, sums for means, per-bin
+sums, sorted ranks.
+"""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxtransfer.evaluate.intervals import bootstrap_weights, chunks
+
+
+@dataclasses.dataclass(frozen=True)
+class Undefined:
+    """A statistic that these examples do not define, and why."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Statistic(abc.ABC):
+    """A statistic prepared on one table of n examples.
+
+    Attributes:
+      labels: (n,) the strata of the bootstrap.
+      detail: what its definition adds for this table, such as how many classes were averaged.
+    """
+
+    labels: Int[np.ndarray, "n"]
+    detail: str = ""
+
+    @abc.abstractmethod
+    def weighted(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r"]:
+        """The statistic when example i counts weights[:, i] times."""
+
+    @abc.abstractmethod
+    def leave_one_out(self) -> Float[np.ndarray, "n"]:
+        """The statistic without each example; arbitrary where the example is alone in its class."""
+
+    @property
+    def value(self) -> float:
+        """The statistic of the table."""
+        return float(self.weighted(np.ones((1, len(self.labels))))[0])
+
+    def resample(self, rng: np.random.Generator, replicates: int) -> Float[np.ndarray, "r"]:
+        """The statistic of bootstrap samples stratified by label."""
+        return np.concatenate(
+            [
+                self.weighted(bootstrap_weights(self.labels, count, rng))
+                for count in chunks(replicates, len(self.labels))
+            ]
+        )
+
+
+Rates = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""From correct, predicted and labelled counts, each (r, k), to the statistic, (r,)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class CountStatistic(Statistic):
+    """A statistic of the counts of correct, predicted and labelled examples of each class.
+
+    Examples of equal label and prediction are one cell: a bootstrap sample is one multinomial draw
+    a label, and the jackknife has as many values as there are cells.
+    """
+
+    predicted: Int[np.ndarray, "n"]
+    classes: int
+    rates: Rates
+
+    @functools.cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        cells, index, counts = np.unique(
+            self.labels * self.classes + self.predicted, return_inverse=True, return_counts=True
+        )
+        return cells // self.classes, cells % self.classes, counts, index.ravel()
+
+    def _of_cells(self, cells: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """The statistic from the weight of each cell, (r, cells)."""
+        correct, *totals = (np.zeros((len(cells), self.classes)) for _ in range(3))
+        hits = labels == predicted
+        correct[:, labels[hits]] = cells[:, hits]
+        for total, by in zip(totals, (predicted, labels)):
+            groups, sums = grouped_sum(cells, by)
+            total[:, groups] = sums
+        return self.rates(correct, *totals)
+
+    def weighted(self, weights):
+        """See Statistic."""
+        labels, predicted, _, index = self._cells
+        _, cells = grouped_sum(weights, index)
+        return self._of_cells(cells, labels, predicted)
+
+    def leave_one_out(self):
+        """See Statistic."""
+        labels, predicted, counts, index = self._cells
+        values, start = [], 0
+        for size in chunks(len(counts), len(counts) + 3 * self.classes):
+            rows = np.arange(start, start + size)
+            cells = np.tile(counts.astype(np.float64), (size, 1))
+            cells[np.arange(size), rows] -= 1
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values.append(self._of_cells(cells, labels, predicted))
+            start += size
+        return np.concatenate(values)[index]
+
+    def resample(self, rng, replicates):
+        """See Statistic."""
+        labels, predicted, counts, _ = self._cells
+        values = []
+        for count in chunks(replicates, len(counts) + 3 * self.classes):
+            draws = []
+            for label in np.unique(labels):
+                row = counts[labels == label]
+                draws.append(rng.multinomial(row.sum(), row / row.sum(), size=count))
+            values.append(
+                self._of_cells(np.concatenate(draws, axis=1).astype(np.float64), labels, predicted)
+            )
+        return np.concatenate(values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MeanStatistic(Statistic):
+    """The mean of one number an example."""
+
+    numbers: Float[np.ndarray, "n"]
+
+    def weighted(self, weights):
+        """See Statistic."""
+        return weights @ self.numbers / weights.sum(axis=1)
+
+    def leave_one_out(self):
+        """See Statistic."""
+        return (self.numbers.sum() - self.numbers) / max(1, len(self.numbers) - 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RankStatistic(Statistic):
+    """Macro average over classes of the area under the ROC curve of each class against the rest.
+
+    The area is the share of (positive, negative) pairs in which the positive scores higher, ties
+    one half (Mann-Whitney), from exact ranks.
+    """
+
+    scores: Float[np.ndarray, "n k"]
+
+    @functools.cached_property
+    def _orders(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each class: positives, negatives by score, how many are below or not above each."""
+        orders = []
+        for column in range(self.scores.shape[1]):
+            positives = np.flatnonzero(self.labels == column)
+            negatives = np.flatnonzero(self.labels != column)
+            negatives = negatives[np.argsort(self.scores[negatives, column], kind="stable")]
+            sought = self.scores[negatives, column], self.scores[positives, column]
+            lower = np.searchsorted(*sought, "left")
+            orders.append((positives, negatives, lower, np.searchsorted(*sought, "right")))
+        return orders
+
+    def weighted(self, weights):
+        """See Statistic."""
+        total = np.zeros(len(weights))
+        for positives, negatives, lower, not_above in self._orders:
+            passed = np.zeros((len(weights), len(negatives) + 1))
+            np.cumsum(np.take(weights, negatives, axis=1), axis=1, out=passed[:, 1:])
+            wins = np.take(passed, lower, axis=1) + np.take(passed, not_above, axis=1)
+            up = np.take(weights, positives, axis=1)
+            total += (up * wins).sum(axis=1) / (2 * up.sum(axis=1) * passed[:, -1])
+        return total / len(self._orders)
+
+    def leave_one_out(self):
+        """See Statistic."""
+        n, classes = self.scores.shape
+        total = np.zeros(n)
+        for column in range(classes):
+            positive = self.labels == column
+            ups, downs = self.scores[positive, column], self.scores[~positive, column]
+            wins = np.empty(n)
+            wins[positive] = _pairs_above(ups, downs)
+            wins[~positive] = len(ups) - _pairs_above(downs, ups)
+            pairs = wins[positive].sum()
+            rest = np.where(positive, (len(ups) - 1) * len(downs), len(ups) * (len(downs) - 1))
+            total += (pairs - wins) / np.maximum(1, rest)
+        return total / classes
+
+
+def _pairs_above(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each score, how many of the others it exceeds, ties one half."""
+    others = np.sort(others)
+    return (np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")) / 2
+
+
+def grouped_sum(
+    numbers: Float[np.ndarray, "r n"], groups: Int[np.ndarray, "n"]
+) -> tuple[Int[np.ndarray, "g"], Float[np.ndarray, "r g"]]:
+    """The groups that occur, sorted, and the sums of each row's numbers over them.
+
+    >>> grouped_sum(np.array([[1.0, 2.0, 4.0]]), np.array([7, 3, 7]))
+    (array([3, 7]), array([[2., 5.]]))
+    """
+    order = np.argsort(groups, kind="stable")
+    present, starts = np.unique(groups[order], return_index=True)
+    return present, np.add.reduceat(numbers[:, order], starts, axis=1)

@@ -1,0 +1,77 @@
+"""Baselines agree with independent implementations, and their probabilities mean something."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestCentroid
+
+from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluate.baselines import majority_class, nearest_class_mean
+from jaxtransfer.evaluate.probabilities import log_softmax
+
+
+def blobs(n, width, seed, spread=1.0, repeat=1):
+    rng = np.random.default_rng(seed)
+    means = np.random.default_rng(99).normal(size=(3, width))
+    labels = rng.permutation(np.arange(n) % 3)
+    return np.repeat(means[labels] + spread * rng.normal(size=(n, width)), repeat, axis=1), labels
+
+
+def nll(logits, labels):
+    return -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+
+
+def test_majority_class_predicts_the_commonest_label():
+    logits = majority_class(np.array([0, 2, 2, 1, 2]), classes=4, queries=3)
+    np.testing.assert_allclose(np.exp(logits), np.tile([2 / 9, 2 / 9, 4 / 9, 1 / 9], (3, 1)))
+
+
+def test_nearest_class_mean_agrees_with_scikit_learn():
+    features, labels = blobs(30, 4, seed=0)
+    queries, _ = blobs(60, 4, seed=1)
+    expected = NearestCentroid().fit(features, labels).predict(queries)
+    logits = nearest_class_mean(features, labels, queries, classes=3)
+    np.testing.assert_array_equal(logits.argmax(axis=1), expected)
+    assert logits.dtype == np.float64
+
+
+def test_its_likelihood_on_new_data_is_near_the_best_any_scale_reaches():
+    # Repeated features are perfectly correlated: the pooled variance alone would be overconfident.
+    features, labels = blobs(30, 4, seed=0, repeat=20)
+    queries, truth = blobs(600, 4, seed=1, repeat=20)
+    logits = nearest_class_mean(features, labels, queries, classes=3)
+    best = min(nll(s * logits, truth) for s in np.geomspace(0.1, 10, 60))
+    assert nll(logits, truth) < best + 0.03
+
+
+def test_separable_classes_keep_the_gaussian_scale():
+    features = np.array([[0.0, 0.1], [0.1, 0.0], [9.0, 9.1], [9.1, 9.0]])
+    labels = np.array([0, 0, 1, 1])
+    logits = nearest_class_mean(features, labels, features[:1], classes=2)
+    # Residuals are 4 x .005 over (4 - 2) x 2 degrees of freedom.
+    variance = 0.02 / 4
+    distances = ((features[0] - np.array([[0.05, 0.05], [9.05, 9.05]])) ** 2).sum(axis=1)
+    np.testing.assert_allclose(logits[0], -distances / (2 * variance), rtol=1e-9)
+
+
+def test_one_example_a_class_gives_finite_logits():
+    logits = nearest_class_mean(np.eye(3), np.arange(3), np.eye(3), classes=3)
+    np.testing.assert_array_equal(logits.argmax(axis=1), np.arange(3))
+    assert np.isfinite(logits).all()
+
+
+def test_scaling_the_features_changes_no_probability():
+    features, labels = blobs(30, 4, seed=0)
+    a = nearest_class_mean(features, labels, features, classes=3)
+    b = nearest_class_mean(1000 * features, labels, 1000 * features, classes=3)
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_an_empty_class_and_misfits_are_refused():
+    with pytest.raises(EvaluationError, match="class 1 has no training example"):
+        nearest_class_mean(np.eye(2), np.array([0, 2]), np.eye(2), classes=3)
+    with pytest.raises(EvaluationError, match="label 3 is outside the 3 classes"):
+        majority_class(np.array([0, 3]), classes=3, queries=1)
+    with pytest.raises(EvaluationError, match="the same width"):
+        nearest_class_mean(np.eye(2), np.array([0, 1]), np.eye(3), classes=2)
+    with pytest.raises(EvaluationError, match="2 rows of features have 3 labels"):
+        nearest_class_mean(np.eye(2), np.array([0, 1, 1]), np.eye(2), classes=2)
