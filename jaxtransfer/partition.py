@@ -30,9 +30,13 @@ def label(variables: Tree, rules: Sequence[Rule]) -> dict[str, str]:
     for path, value in labels.items():
         is_state = path.startswith(statistics) if statistics else False
         if is_state and value not in (FROZEN, STATISTIC):
-            raise RuleError(f"{path!r} is not a parameter: label it 'frozen' or 'statistic', not {value!r}")
+            raise RuleError(
+                f"{path!r} is not a parameter: label it 'frozen' or 'statistic', not {value!r}"
+            )
         if not is_state and value == STATISTIC:
-            raise RuleError(f"{path!r} is a parameter: label it 'frozen' or with an optimizer group")
+            raise RuleError(
+                f"{path!r} is a parameter: label it 'frozen' or with an optimizer group"
+            )
     return labels
 
 

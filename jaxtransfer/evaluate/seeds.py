@@ -1,0 +1,137 @@
+"""A metric of a method rather than of one run: the mean over seeds, with both variances in its interval."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluate.intervals import bootstrap_weights, check_confidence, chunks
+from jaxtransfer.evaluate.metrics import (
+    METRICS,
+    Definition,
+    Measured,
+    definition,
+    describe,
+    measure,
+)
+from jaxtransfer.evaluate.statistic import Statistic, Undefined
+from jaxtransfer.evaluate.table import Predictions
+
+
+def measure_seeds(
+    tables: Sequence[Predictions],
+    names: Sequence[str | Definition] | None = None,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    replicates: int = 1000,
+) -> dict[str, Measured]:
+    """Measures the mean over seeds of each metric.
+
+    For one table, or tables with equal predictions (a method without a seed), this is
+    `metrics.measure`. Otherwise the squared standard error is the variance over a bootstrap of the
+    examples, stratified by label, of the mean over seeds, plus s^2/S of the S values; the interval
+    is Student's t with Satterthwaite's degrees of freedom, cut at the metric's bounds. A simulated
+    metric is averaged, without an interval.
+
+    Args:
+      tables: one a seed, on the same examples; rows are matched by id.
+      names: metrics by name or definition; None means all.
+      confidence: nominal coverage.
+      seed: of the bootstrap.
+      replicates: bootstrap samples.
+
+    Raises:
+      EvaluationError: if there is no table, or ids, labels or classes differ.
+    """
+    check_confidence(confidence)
+    if not tables:
+        raise EvaluationError("there is no table to measure")
+    aligned = [tables[0], *(table.align(tables[0]) for table in tables[1:])]
+    chosen = [definition(name) for name in (METRICS if names is None else names)]
+    if all(np.array_equal(table.logits, aligned[0].logits) for table in aligned):
+        return measure(aligned[0], chosen, confidence=confidence, seed=seed, replicates=replicates)
+    return {
+        defined.name: _measure(aligned, defined, confidence, seed, replicates) for defined in chosen
+    }
+
+
+def _measure(
+    tables: Sequence[Predictions],
+    defined: Definition,
+    confidence: float,
+    seed: int,
+    replicates: int,
+) -> Measured:
+    n, size = len(tables[0]), len(tables)
+    if defined.interval == "simulation":
+        parts = [measure(t, [defined], seed=seed, replicates=replicates) for t in tables]
+        values = [part[defined.name].value for part in parts]
+        return Measured(
+            name=defined.name,
+            value=float(np.mean([v for v in values if v is not None])),
+            ci=None,
+            n=n,
+            definition=f"{parts[0][defined.name].definition}; mean over {size} seeds",
+        )
+    statistics: list[Statistic] = []
+    for table in tables:
+        statistic = defined.prepare(table)
+        if isinstance(statistic, Undefined):
+            return Measured(
+                name=defined.name,
+                value=None,
+                ci=None,
+                n=n,
+                definition=defined.text,
+                undefined=statistic.reason,
+            )
+        statistics.append(statistic)
+    values = np.array([statistic.value for statistic in statistics])
+    text = f"{describe(defined, statistics[0])}; mean over {size} seeds, t interval"
+    labels = tables[0].labels
+    freedom = n - len(np.unique(labels))
+    if freedom < 1:
+        return Measured(
+            name=defined.name,
+            value=float(values.mean()),
+            ci=None,
+            n=n,
+            definition=text,
+            undefined="one example a class has no variance",
+        )
+    variances = (_example_variance(statistics, labels, replicates, seed), values.var(ddof=1) / size)
+    error, degrees = combine(variances, (freedom, size - 1))
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error if error else 0.0
+    low, high = defined.bounds
+    mean = float(values.mean())
+    return Measured(
+        name=defined.name,
+        value=mean,
+        ci=(max(low, mean - half), min(high, mean + half)),
+        n=n,
+        definition=text,
+    )
+
+
+def combine(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[float, float]:
+    """Standard error of a sum of variances, and its degrees of freedom (Satterthwaite 1946)."""
+    total = float(sum(variances))
+    if total == 0:
+        return 0.0, math.inf
+    spread = sum(v**2 / f for v, f in zip(variances, freedoms) if v > 0)
+    return math.sqrt(total), total**2 / spread
+
+
+def _example_variance(
+    statistics: Sequence[Statistic], labels: np.ndarray, replicates: int, seed: int
+) -> float:
+    rng = np.random.default_rng(seed)
+    means = []
+    for count in chunks(replicates, len(labels)):
+        weights = bootstrap_weights(labels, count, rng, rescaled=True)
+        means.append(np.mean([statistic.weighted(weights) for statistic in statistics], axis=0))
+    return float(np.concatenate(means).var(ddof=1))

@@ -1,0 +1,328 @@
+"""One cell of a ladder: one rung, one learning rate, one seed, trained and predicted, with all it leaves behind.
+
+A cell is done when its `cell.json` stands; a killed ladder runs only the cells that lack one.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxtransfer import partition, trees
+from jaxtransfer.adapt import Full, from_description
+from jaxtransfer.adapt.adapted import Adapted, adapt
+from jaxtransfer.adapt.method import Method
+from jaxtransfer.data.examples import Examples
+from jaxtransfer.errors import ConfigError, WorkdirError
+from jaxtransfer.evaluate import baselines, metrics
+from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
+from jaxtransfer.optim import Group
+from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
+from jaxtransfer.protocol.settings import RungSettings, TrainSettings, train_settings
+from jaxtransfer.train.cache import ActivationCache
+from jaxtransfer.train.compiled import CompiledSteps
+from jaxtransfer.train.phases import fit
+from jaxtransfer.train.predict import extract_features, predict
+from jaxtransfer.train.recipe import Recipe
+
+BATCH = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Workbench:
+    """What the cells of a ladder share: compiled steps and the activations of frozen stages."""
+
+    problem: Problem
+    compiled: CompiledSteps
+    cache: ActivationCache
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Cell:
+    """What one run of one rung left behind.
+
+    Attributes:
+      directory: where it stands.
+      facts: the content of `cell.json`: rung, learning rate, seed, tuning metric, trainable
+        parameters, rules, method, cost.
+    """
+
+    directory: pathlib.Path
+    facts: Mapping[str, Any]
+
+    @property
+    def predictions(self) -> Predictions:
+        """The cell's predictions table."""
+        return Predictions.load(self.directory / "predictions.npz")
+
+
+def cell_name(rung: str, learning_rate: float | None, seed: int, purpose: str) -> str:
+    """Directory of a cell inside `cells/`."""
+    rate = "" if learning_rate is None else f"-lr{learning_rate:g}"
+    return f"{rung}/{purpose}{rate}-seed{seed}"
+
+
+def method_of(rung: RungSettings) -> Method:
+    """The method that a rung names, with its options.
+
+    Raises:
+      AdaptationError: if there is no such method or option; the message names the nearest.
+    """
+    return from_description({"method": rung.method, **rung.options})
+
+
+def rates_of(rung: RungSettings) -> tuple[float, ...]:
+    """The rung's grid of learning rates, or what its method suggests."""
+    if rung.is_baseline:
+        return ()
+    rates = rung.learning_rates or method_of(rung).suggested_learning_rates
+    if not rates:
+        raise ConfigError(
+            f"rung {rung.name!r} has no learning_rates, and method {rung.method!r} suggests none"
+        )
+    return tuple(rates)
+
+
+def load_cell(directory: pathlib.Path) -> Cell | None:
+    """The cell that stands in a directory, or None if it is not finished."""
+    path = directory / "cell.json"
+    if not path.is_file():
+        return None
+    try:
+        return Cell(directory=directory, facts=json.loads(path.read_text()))
+    except json.JSONDecodeError as error:
+        raise WorkdirError(
+            f"{path} is damaged ({error}); remove it to run the cell again"
+        ) from error
+
+
+def run_cell(
+    bench: Workbench,
+    rung: RungSettings,
+    directory: pathlib.Path,
+    *,
+    learning_rate: float | None,
+    seed: int,
+    only_tune: bool = False,
+    checkpoint_every: int = 0,
+    progress: Any = None,
+) -> tuple[Cell, Adapted | None]:
+    """Trains and predicts one cell, and writes `predictions.npz`, `history.jsonl` and `cell.json`.
+
+    Args:
+      bench: what cells share.
+      rung: what to run.
+      directory: the cell's own.
+      learning_rate: None for a baseline.
+      seed: of head, new leaves, data order and dropout.
+      only_tune: predict the tuning half alone, for a trial of a learning rate.
+      checkpoint_every: steps between checkpoints; 0 writes none.
+      progress: as for `train.loop.train`.
+
+    Returns:
+      The cell, and the trained model unless the rung is a baseline.
+    """
+    began = time.perf_counter()
+    directory.mkdir(parents=True, exist_ok=True)
+    adapted, history, facts = None, [], dict(_baseline_facts(bench, rung))
+    examples, split_names = _examples(bench, only_tune)
+    if rung.is_baseline:
+        logits = _baseline(bench, rung, examples)
+    else:
+        trained, recipe = _train(
+            bench, rung, learning_rate, seed, directory, checkpoint_every, progress
+        )
+        adapted, history = trained.adapted, trained.history
+        logits = predict(
+            adapted,
+            trained.variables,
+            examples,
+            batch_size=BATCH,
+            cache=bench.cache,
+            precision=recipe.precision,
+            compiled=bench.compiled,
+        )
+        facts |= _facts(adapted, rung) | {
+            "cost": dataclasses.asdict(trained.cost),
+            "steps": trained.steps,
+        }
+    table = Predictions(
+        ids=examples.ids,
+        labels=examples.labels.astype(np.int64),
+        logits=logits.astype(np.float32),
+        classes=bench.problem.classes,
+        split=split_names,
+    )
+    metric = bench.problem.settings.acceptance.metric
+    facts |= {
+        "rung": rung.name,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "tuning": {"metric": metric, "value": metrics.value(table.select(TUNE), metric)},
+    }
+    table.save(directory / "predictions.npz")
+    _write(directory / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    facts["wall_seconds"] = time.perf_counter() - began
+    _write(directory / "cell.json", json.dumps(facts, indent=1, sort_keys=True))
+    return Cell(directory=directory, facts=facts), adapted
+
+
+def describe_training(bench: Workbench, rung: RungSettings) -> dict[str, Any]:
+    """Method, rules and trainable parameters of a rung, from shapes alone."""
+    if rung.is_baseline:
+        return _baseline_facts(bench, rung)
+    import jax
+
+    phases = method_of(rung).phases()
+    adapted = adapt(
+        bench.problem.model(0),
+        phases[-1],
+        rng=jax.random.key(0),
+        statistics=train_settings(bench.problem.settings, rung).statistics,  # type: ignore[arg-type]
+    )
+    return _facts(adapted, rung)
+
+
+def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
+    if only_tune:
+        examples = bench.problem.examples[TUNE]
+        return examples, np.full(len(examples), TUNE)
+    return bench.problem.evaluated()
+
+
+def _train(bench, rung, learning_rate, seed, directory, checkpoint_every, progress):
+    problem = bench.problem
+    train = train_settings(problem.settings, rung)
+    method = method_of(rung)
+    recipes = [
+        recipe_of(train, phase, rung, learning_rate, is_last=index == len(method.phases()) - 1)
+        for index, phase in enumerate(method.phases())
+    ]
+    recipes = [dataclasses.replace(recipe, checkpoint_every=checkpoint_every) for recipe in recipes]
+    metric = problem.settings.acceptance.metric
+
+    def measure(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        table = Predictions(
+            ids=problem.examples[TUNE].ids,
+            labels=labels.astype(np.int64),
+            logits=logits,
+            classes=problem.classes,
+        )
+        measured = {name: metrics.value(table, name) for name in (metric, "nll")}
+        return {name: float("nan") if value is None else value for name, value in measured.items()}
+
+    trained = fit(
+        problem.model(seed),
+        method,
+        {"labeled": problem.examples[TRAIN]},
+        objective_of(train),
+        recipes,
+        seed=seed,
+        statistics=train.statistics,
+        workdir=directory / "train" if checkpoint_every else None,
+        validation=problem.examples[TUNE] if train.evaluate_every else None,
+        measure=measure,
+        cache=bench.cache,
+        compiled=bench.compiled,
+        progress=progress,
+    )
+    return trained, recipes[-1]
+
+
+def recipe_of(
+    train: TrainSettings,
+    phase: Method,
+    rung: RungSettings,
+    learning_rate: float,
+    *,
+    is_last: bool,
+) -> Recipe:
+    """The recipe of one phase of a rung."""
+    rates = {**phase.suggested_multipliers, **train.group_rates}
+    steps, rate = train.steps, learning_rate
+    if not is_last:
+        steps = int(rung.first_phase.get("steps", train.steps))
+        rate = float(rung.first_phase.get("learning_rate", phase.suggested_learning_rates[0]))
+    return Recipe(
+        steps=steps,
+        batch_size=train.batch_size,
+        learning_rate=rate,
+        weight_decay=train.weight_decay,
+        schedule=train.schedule,
+        warmup=train.warmup,
+        clip_norm=train.clip_norm or None,
+        groups={name: Group(learning_rate=factor) for name, factor in rates.items()},
+        layer_decay=train.layer_decay if isinstance(phase, Full) else 1.0,
+        evaluate_every=train.evaluate_every,
+        patience=train.patience,
+        criterion="nll",
+        precision=train.precision,  # type: ignore[arg-type]
+        evaluation_batch_size=BATCH,
+    )
+
+
+def objective_of(train: TrainSettings) -> Objective:
+    """Cross-entropy, and the pull towards the pretrained values if it has a weight."""
+    return Objective(
+        (cross_entropy(label_smoothing=train.label_smoothing), l2_sp(weight=train.l2_sp))
+    )
+
+
+def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+    trainable, _ = partition.split(adapted.variables, adapted.labels)
+    leaves = trees.flatten_variables(trainable).values()
+    return {
+        "method": method_of(rung).describe(),
+        "rules": [[rule.pattern, rule.value] for rule in adapted.rules],
+        "trainable": int(sum(np.prod(leaf.shape) for leaf in leaves)),
+    }
+
+
+def _baseline_facts(bench: Workbench, rung: RungSettings) -> dict[str, Any]:
+    return {
+        "method": {"method": rung.method},
+        "rules": [],
+        "trainable": 0,
+        "cost": {"seconds": 0.0, "flops": 0.0, "peak_bytes": 0},
+        "steps": 0,
+    }
+
+
+def _baseline(bench: Workbench, rung: RungSettings, examples: Examples) -> np.ndarray:
+    problem = bench.problem
+    train = problem.examples[TRAIN]
+    if rung.method == "majority_class":
+        return baselines.majority_class(
+            train.labels, classes=len(problem.classes), queries=len(examples)
+        )
+    import jax
+
+    # The probe's cut of the network: everything below the head is frozen, so features are cached.
+    probe = adapt(
+        problem.model(0), from_description({"method": "linear_probe"}), rng=jax.random.key(0)
+    )
+    found = [
+        extract_features(
+            probe,
+            probe.variables,
+            part,
+            batch_size=BATCH,
+            cache=bench.cache,
+            compiled=bench.compiled,
+        )
+        for part in (train, examples)
+    ]
+    return baselines.nearest_class_mean(
+        found[0], train.labels, found[1], classes=len(problem.classes)
+    )
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text)
+    draft.replace(path)

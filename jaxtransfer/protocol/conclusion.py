@@ -1,0 +1,131 @@
+"""What a finished ladder says in words: only what its intervals support.
+
+The first sentences report the decision, taken on the acceptance half of validation; the later ones what the test split,
+read afterwards, adds to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtransfer.protocol.decision import Comparison, Verdict
+
+
+def conclude(
+    *,
+    chosen: str,
+    verdicts: Mapping[str, Verdict],
+    comparisons: Sequence[Comparison],
+    measured: Mapping[str, Mapping[str, Any]],
+    metric: str,
+    margin: float,
+    confidence: float,
+    accept_count: int,
+    tuned: Sequence[str],
+    probe: str | None,
+) -> list[str]:
+    """The sentences of the verdict.
+
+    Args:
+      chosen: the rung that the acceptance rule chose.
+      verdicts: rung to its verdict.
+      comparisons: pairs of rungs on the test split, corrected as one family.
+      measured: rung to its test value of the metric, as the record holds it.
+      metric: the metric's name.
+      margin: what a difference has to exceed.
+      confidence: level of the intervals.
+      accept_count: examples in the acceptance half.
+      tuned: rungs that train part of the backbone.
+      probe: the linear probe's name, if the ladder has one.
+    """
+    sentences = [_chosen(chosen, measured, metric, confidence)]
+    open_rungs = [
+        verdict.rung
+        for verdict in verdicts.values()
+        if verdict.comparison is not None
+        and verdict.comparison.second == chosen
+        and verdict.comparison.ci is not None
+        and verdict.comparison.ci[1] > margin
+    ]
+    if open_rungs:
+        sentences.append(
+            f"On the {accept_count} validation examples that decide, {_listed(open_rungs)} did not clear the margin of"
+            f" {margin:g} over {chosen}; their intervals do not exclude an advantage either."
+        )
+    by_pair = {(item.first, item.second): item for item in comparisons}
+    if probe is not None and tuned:
+        sentences.append(_against_probe(tuned, probe, by_pair, metric))
+    within = [item for item in comparisons if item.first in tuned and item.second in tuned]
+    if within:
+        sentences.append(_among_tuned(within, metric))
+    return sentences
+
+
+def is_distinguishable(comparison: Comparison) -> bool:
+    """Whether the corrected interval excludes no difference."""
+    return comparison.ci is not None and (comparison.ci[0] > 0 or comparison.ci[1] < 0)
+
+
+def _chosen(
+    chosen: str, measured: Mapping[str, Mapping[str, Any]], metric: str, confidence: float
+) -> str:
+    value = measured[chosen]
+    if value["value"] is None:
+        return f"Chosen: {chosen}; its test {metric} is undefined: {value['undefined']}."
+    interval = f" [{value['ci'][0]:.3f}, {value['ci'][1]:.3f}]" if value["ci"] else ""
+    return (
+        f"Chosen: {chosen}, with a test {metric} of {value['value']:.3f}{interval}"
+        f" ({confidence:.0%} interval, n={value['n']}, mean over seeds)."
+    )
+
+
+def _against_probe(
+    tuned: Sequence[str], probe: str, by_pair: Mapping[tuple[str, str], Comparison], metric: str
+) -> str:
+    better, worse, unclear = [], [], []
+    for rung in tuned:
+        comparison = by_pair[rung, probe]
+        text = f"{rung} {comparison.difference.value:+.3f} [{comparison.ci[0]:+.3f}, {comparison.ci[1]:+.3f}]"
+        if not is_distinguishable(comparison):
+            unclear.append(text)
+        else:
+            (better if (comparison.difference.improvement or 0) > 0 else worse).append(text)
+    parts = [
+        f"{verb} {_listed(rungs)}"
+        for verb, rungs in (
+            ("better are", better),
+            ("worse are", worse),
+            ("not distinguishable are", unclear),
+        )
+        if rungs
+    ]
+    return f"Against {probe} in test {metric} (corrected for all pairs): {'; '.join(parts)}."
+
+
+def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
+    distinct = [item for item in within if is_distinguishable(item)]
+    largest = max(within, key=lambda item: abs(item.difference.value))
+    figures = (
+        f"{largest.first} minus {largest.second}, {largest.difference.value:+.3f}"
+        f" [{largest.ci[0]:+.3f}, {largest.ci[1]:+.3f}]"
+    )
+    if not distinct:
+        return (
+            f"The tuned rungs are not distinguishable from one another in test {metric}: the largest of"
+            f" {len(within)} differences is {figures}."
+        )
+    pairs = [
+        f"{item.first} over {item.second}"
+        if (item.difference.improvement or 0) > 0
+        else f"{item.second} over {item.first}"
+        for item in distinct
+    ]
+    return (
+        f"Among the tuned rungs, {len(distinct)} of {len(within)} test {metric} differences are distinguishable:"
+        f" {_listed(pairs)}; the largest is {figures}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,172 @@
+"""The acceptance rule: a rung replaces the incumbent only when its paired interval clears the margin.
+
+Against one incumbent, all rungs above it form a family, corrected by Holm (1979); the cheapest one that clears the margin
+becomes the incumbent, and the rungs above it are compared with it in turn. When all rungs are in truth equal, the
+probability of any acceptance is therefore at most 1 - confidence.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtransfer.errors import ConfigError
+from jaxtransfer.evaluate.paired import PairedDifference, holm, paired_difference
+from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.protocol.settings import AcceptanceSettings
+
+BASELINE, ACCEPTED, REJECTED = "baseline", "accepted", "rejected"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A paired difference between two rungs, with its place in a family of comparisons.
+
+    Attributes:
+      first: the rung that is tried.
+      second: the rung it is compared with.
+      difference: metric of `first` minus metric of `second`, averaged over seeds.
+      ci: interval at the level that Holm's step gives this comparison; None where it is undefined.
+      p_adjusted: Holm's p-value of `first` not improving on `second` by more than the margin, twice
+        the one-sided tail; 1 where it is undefined.
+    """
+
+    first: str
+    second: str
+    difference: PairedDifference
+    ci: tuple[float, float] | None
+    p_adjusted: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the record."""
+        return {
+            "incumbent": self.second,
+            "value": self.difference.value,
+            "ci": None if self.ci is None else list(self.ci),
+            "standard_error": self.difference.standard_error,
+            "p_value": self.difference.p_margin,
+            "p_adjusted": self.p_adjusted,
+            "n": self.difference.n,
+            "seeds": self.difference.seeds,
+            "note": self.difference.note,
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was decided about one rung, and why."""
+
+    rung: str
+    decision: str
+    reason: str
+    comparison: Comparison | None
+
+
+Tables = Mapping[str, Sequence[Predictions]]
+"""Rung to one table per seed, in ladder order."""
+
+
+def climb(tables: Tables, rule: AcceptanceSettings) -> tuple[dict[str, Verdict], str]:
+    """Decides every rung in order, from predictions on the acceptance half alone.
+
+    Args:
+      tables: rung to its predictions, one table per seed on the same ids, in the ladder's order.
+      rule: metric, margin and confidence.
+
+    Returns:
+      A verdict for each rung, and the name of the chosen rung.
+
+    Raises:
+      ConfigError: if there are no rungs.
+    """
+    order = list(tables)
+    if not order:
+        raise ConfigError("a ladder needs at least one rung")
+    first = Verdict(
+        rung=order[0],
+        decision=BASELINE,
+        reason="the first rung is the first incumbent",
+        comparison=None,
+    )
+    verdicts, position = {order[0]: first}, 0
+    while True:
+        incumbent, challengers = order[position], order[position + 1 :]
+        family = compare_family(tables, [(rung, incumbent) for rung in challengers], rule)
+        for comparison in family:
+            verdicts[comparison.first] = _verdict(comparison, rule)
+            if verdicts[comparison.first].decision == ACCEPTED:
+                position = order.index(comparison.first)
+                break
+        else:
+            return verdicts, incumbent
+
+
+def compare_family(
+    tables: Tables, pairs: Sequence[tuple[str, str]], rule: AcceptanceSettings
+) -> list[Comparison]:
+    """Compares pairs of rungs as one family under Holm's correction, in the order given."""
+    differences = [
+        paired_difference(
+            tables[first],
+            tables[second],
+            rule.metric,
+            confidence=rule.confidence,
+            margin=rule.margin,
+        )
+        for first, second in pairs
+    ]
+    p_values = [1.0 if d.p_margin is None else d.p_margin for d in differences]
+    adjusted = holm(p_values)
+    comparisons = []
+    for index, (first, second) in enumerate(pairs):
+        # Holm's step: as many hypotheses remain as have no smaller p-value than this one.
+        remaining = sum(p >= p_values[index] for p in p_values)
+        level = 1 - (1 - rule.confidence) / max(remaining, 1)
+        comparisons.append(
+            Comparison(
+                first=first,
+                second=second,
+                difference=differences[index],
+                ci=interval(differences[index], level),
+                p_adjusted=float(adjusted[index]),
+            )
+        )
+    return comparisons
+
+
+def interval(difference: PairedDifference, confidence: float) -> tuple[float, float] | None:
+    """The t interval of a difference at another confidence; None where it has none."""
+    if difference.value is None or difference.standard_error is None:
+        return None
+    from scipy.special import stdtrit
+
+    error = difference.standard_error
+    half = float(stdtrit(difference.df, 0.5 + confidence / 2)) * error if error else 0.0
+    return difference.value - half, difference.value + half
+
+
+def _verdict(comparison: Comparison, rule: AcceptanceSettings) -> Verdict:
+    difference = comparison.difference
+    clears = comparison.p_adjusted <= 1 - rule.confidence
+    if comparison.ci is None:
+        reason = f"undefined against {comparison.second}: {difference.note}"
+    else:
+        low, high = comparison.ci
+        best = high if difference.maximise else -low
+        figures = (
+            f"{rule.metric} {difference.value:+.3f} [{low:+.3f}, {high:+.3f}] against"
+            f" {comparison.second}, adjusted p {comparison.p_adjusted:.2g}"
+        )
+        if clears:
+            reason = f"clears the margin of {rule.margin:g}: {figures}"
+        elif best <= rule.margin:
+            reason = (
+                f"no better than {comparison.second} by the margin of {rule.margin:g}: {figures}"
+            )
+        else:
+            reason = f"inconclusive, does not clear the margin of {rule.margin:g}: {figures}"
+    return Verdict(
+        rung=comparison.first,
+        decision=ACCEPTED if clears else REJECTED,
+        reason=reason,
+        comparison=comparison,
+    )

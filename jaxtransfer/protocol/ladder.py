@@ -1,0 +1,302 @@
+"""The transfer ladder: climb from the cheapest rung, tune on one half of validation, decide on the other, then read the test.
+
+The order of events is the evidence: every cell is run and its predictions written; the acceptance half decides; the
+decision is written; only then are test predictions read.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxtransfer.adapt import package
+from jaxtransfer.evaluate.errors import hardest
+from jaxtransfer.evaluate.metrics import definition
+from jaxtransfer.evaluate.seeds import measure_seeds
+from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.protocol import cells, console, record
+from jaxtransfer.protocol.conclusion import conclude
+from jaxtransfer.protocol.decision import Verdict, climb, compare_family
+from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem, prepare
+from jaxtransfer.protocol.report import write_report
+from jaxtransfer.protocol.settings import LadderSettings, RungSettings
+from jaxtransfer.protocol.workdir import bind, claim, examples_of, write_json
+from jaxtransfer.train.cache import ActivationCache
+from jaxtransfer.train.compiled import CompiledSteps
+
+HARDEST = 12
+
+
+def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -> dict[str, Any]:
+    """Runs or resumes a ladder, prints its table, and writes its record and report.
+
+    Args:
+      settings: what to climb.
+      workdir: where everything is written; one that belongs to other settings is refused.
+      command: how the ladder was called, for the record.
+
+    Returns:
+      The record.
+
+    Raises:
+      WorkdirError: if the work directory belongs to another run.
+      JaxTransferError: whatever else is wrong with settings, data or model.
+    """
+    definition(settings.acceptance.metric)
+    for rung in settings.rungs:
+        cells.rates_of(rung)
+    claim(workdir, settings)
+    total = sum(_cell_count(settings, rung) for rung in settings.rungs)
+    progress = console.LadderProgress(total)
+    try:
+        progress.say(f"ladder {settings.name}: {len(settings.rungs)} rungs, {total} runs")
+        problem = prepare(settings)
+        bind(workdir, problem)
+        _introduce(problem, progress)
+        write_json(workdir / "splits.json", _splits(problem))
+        bench = cells.Workbench(
+            problem=problem,
+            compiled=CompiledSteps(),
+            cache=ActivationCache(directory=workdir / "cache"),
+        )
+        climbed = [_climb_rung(bench, rung, workdir, progress) for rung in settings.rungs]
+    finally:
+        progress.close()
+    shutil.rmtree(workdir / "cache", ignore_errors=True)
+    finished = decide(problem, climbed, workdir, command)
+    print(console.table(finished))
+    for sentence in finished["conclusion"]:
+        print(sentence)
+    print(f"report: {write_report(workdir)}")
+    return finished
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Climbed:
+    """A rung with all its cells run."""
+
+    rung: RungSettings
+    learning_rate: float | None
+    tuning: list[dict[str, float]]
+    cells: list[cells.Cell]
+    seconds: float
+
+    def tables(self) -> list[Predictions]:
+        """One predictions table per seed."""
+        return [cell.predictions for cell in self.cells]
+
+
+def decide(
+    problem: Problem, climbed: Sequence[Climbed], workdir: pathlib.Path, command: str
+) -> dict[str, Any]:
+    """Decides on the acceptance half, writes the decision, reads the test split, and writes the record."""
+    rule = problem.settings.acceptance
+    tables = {item.rung.name: item.tables() for item in climbed}
+    verdicts, chosen = climb(_only(tables, ACCEPT), rule)
+    write_json(
+        workdir / "decision.json",
+        {
+            "chosen": chosen,
+            "verdicts": {name: [v.decision, v.reason] for name, v in verdicts.items()},
+            "hashes": dict(problem.hashes),
+        },
+    )
+    test = _only(tables, TEST)
+    # Baselines without parameters are compared with the incumbent alone: pairs with them are not in question.
+    tested = [item.rung.name for item in climbed if not item.rung.is_baseline]
+    pairs = [(b, a) for a, b in itertools.combinations(tested, 2)]
+    comparisons = (
+        compare_family(test, pairs, dataclasses.replace(rule, margin=0.0)) if pairs else []
+    )
+    rungs = [_rung_facts(item, tables[item.rung.name], rule.confidence) for item in climbed]
+    measured = {rung["name"]: rung["metrics"][TEST][rule.metric] for rung in rungs}
+    probe = next((item.rung.name for item in climbed if item.rung.method == "linear_probe"), None)
+    conclusion = conclude(
+        chosen=chosen,
+        verdicts=verdicts,
+        comparisons=comparisons,
+        measured=measured,
+        metric=rule.metric,
+        margin=rule.margin,
+        confidence=rule.confidence,
+        accept_count=problem.card["splits"][ACCEPT],
+        tuned=[name for name in tested if name != probe],
+        probe=probe,
+    )
+    finished = record.build(
+        problem,
+        rungs=rungs,
+        verdicts=verdicts,
+        comparisons=comparisons,
+        chosen=chosen,
+        conclusion=conclusion,
+        command=command,
+    )
+    _write_evidence(problem, climbed, tables, verdicts, chosen, workdir)
+    record.write(finished, workdir)
+    return finished
+
+
+def _climb_rung(
+    bench: cells.Workbench,
+    rung: RungSettings,
+    workdir: pathlib.Path,
+    progress: console.LadderProgress,
+) -> Climbed:
+    settings = bench.problem.settings
+    metric = definition(settings.acceptance.metric)
+    tuning = []
+    rates = cells.rates_of(rung)
+    for rate in rates if len(rates) > 1 else ():
+        cell = _run(
+            bench, rung, workdir, progress, rate=rate, seed=settings.tuning.seed, purpose="tune"
+        )
+        tuning.append({"learning_rate": rate, "value": cell.facts["tuning"]["value"], "cell": cell})
+    chosen_rate = rates[0] if rates else None
+    if tuning:
+        sign = 1.0 if metric.maximise else -1.0
+        defined = [trial for trial in tuning if trial["value"] is not None]
+        if defined:
+            # Ties go to the smaller rate, which moves less.
+            best = max(defined, key=lambda trial: (sign * trial["value"], -trial["learning_rate"]))
+            chosen_rate = best["learning_rate"]
+    runs = [
+        _run(bench, rung, workdir, progress, rate=chosen_rate, seed=seed, purpose="run")
+        for seed in settings.seeds
+    ]
+    trials = [trial.pop("cell") for trial in tuning]
+    return Climbed(
+        rung=rung,
+        learning_rate=chosen_rate,
+        tuning=tuning,
+        cells=runs,
+        seconds=sum(cell.facts["wall_seconds"] for cell in [*runs, *trials]),
+    )
+
+
+def _run(
+    bench: cells.Workbench,
+    rung: RungSettings,
+    workdir: pathlib.Path,
+    progress: console.LadderProgress,
+    *,
+    rate: float | None,
+    seed: int,
+    purpose: str,
+) -> cells.Cell:
+    name = cells.cell_name(rung.name, rate, seed, purpose)
+    directory = workdir / "cells" / name
+    progress.start(name)
+    cell = cells.load_cell(directory)
+    state = "kept"
+    if cell is None:
+        began = time.perf_counter()
+        cell, adapted = cells.run_cell(
+            bench, rung, directory, learning_rate=rate, seed=seed, only_tune=purpose == "tune"
+        )
+        if adapted is not None and purpose == "run" and seed == bench.problem.settings.seeds[0]:
+            save_adapter(bench.problem, adapted, directory / "adapter")
+        state = f"{time.perf_counter() - began:.1f} s"
+    value = cell.facts["tuning"]["value"]
+    shown = "undefined" if value is None else f"{value:.3f}"
+    progress.finish(
+        f"{name}: {cell.facts['tuning']['metric']} on the tuning half {shown} ({state})"
+    )
+    return cell
+
+
+def save_adapter(problem: Problem, adapted: Any, directory: pathlib.Path) -> None:
+    """Saves a trained model as a shareable adapter directory."""
+    package.save(adapted, directory, classes=problem.classes, base_hash=problem.hashes["base"])
+
+
+def _rung_facts(item: Climbed, tables: Sequence[Predictions], confidence: float) -> dict[str, Any]:
+    facts = item.cells[0].facts
+    metrics = {
+        split: {
+            name: value.to_json()
+            for name, value in measure_seeds(
+                [table.select(split) for table in tables], confidence=confidence
+            ).items()
+        }
+        for split in EVALUATED
+        if split in set(tables[0].split.tolist())  # type: ignore[union-attr]
+    }
+    costs = [cell.facts["cost"] for cell in item.cells]
+    return {
+        "name": item.rung.name,
+        "method": facts["method"],
+        "rules": facts["rules"],
+        "hyperparameters": {"learning_rate": item.learning_rate, "steps": facts["steps"]},
+        "tuning": item.tuning,
+        "seeds": [cell.facts["seed"] for cell in item.cells],
+        "trainable": facts["trainable"],
+        "metrics": metrics,
+        "cost": {
+            "seconds": item.seconds,
+            "train_seconds": float(np.mean([cost["seconds"] for cost in costs])),
+            "flops": max(cost["flops"] for cost in costs),
+            "peak_bytes": max(cost["peak_bytes"] for cost in costs),
+        },
+    }
+
+
+def _write_evidence(
+    problem: Problem,
+    climbed: Sequence[Climbed],
+    tables: Mapping[str, Sequence[Predictions]],
+    verdicts: Mapping[str, Verdict],
+    chosen: str,
+    workdir: pathlib.Path,
+) -> None:
+    for folder in ("predictions", "history"):
+        (workdir / folder).mkdir(exist_ok=True)
+    for item in climbed:
+        for cell in item.cells:
+            name = f"{item.rung.name}-seed{cell.facts['seed']}"
+            shutil.copyfile(
+                cell.directory / "predictions.npz", workdir / "predictions" / f"{name}.npz"
+            )
+            shutil.copyfile(cell.directory / "history.jsonl", workdir / "history" / f"{name}.jsonl")
+    worst = hardest(tables[chosen][0].select(TEST), HARDEST)
+    write_json(workdir / "examples.json", examples_of(problem, [example.id for example in worst]))
+    best = next(item for item in climbed if item.rung.name == chosen)
+    source, target = best.cells[0].directory / "adapter", workdir / "adapter"
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+
+
+def _only(tables: Mapping[str, Sequence[Predictions]], split: str) -> dict[str, list[Predictions]]:
+    return {name: [table.select(split) for table in each] for name, each in tables.items()}
+
+
+def _cell_count(settings: LadderSettings, rung: RungSettings) -> int:
+    rates = cells.rates_of(rung)
+    return (len(rates) if len(rates) > 1 else 0) + len(settings.seeds)
+
+
+def _introduce(problem: Problem, progress: console.LadderProgress) -> None:
+    card = problem.card
+    progress.say(f"data {card['source']}: {card['duplicates']}")
+    sizes = ", ".join(f"{name} {size}" for name, size in card["splits"].items())
+    progress.say(f"splits: {sizes} (hash {problem.hashes['splits'][:12]})")
+    if card["truncated"] is not None:
+        cut = card["truncated"]
+        progress.say(
+            f"{cut['examples']} of {cut['of']} documents are longer than the encoder reads, and cut"
+        )
+
+
+def _splits(problem: Problem) -> dict[str, Any]:
+    return {
+        "seed": problem.settings.splits.seed,
+        "hash": problem.hashes["splits"],
+        "ids": {name: problem.table.ids[rows].tolist() for name, rows in problem.splits.items()},
+        "indices": {name: rows.tolist() for name, rows in problem.splits.items()},
+    }

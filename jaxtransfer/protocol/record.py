@@ -1,0 +1,130 @@
+"""`record.json`: everything a ladder decided, and what it rests on.
+
+The record is built from plain values alone, so that it can be checked and read without the run.
+"""
+
+import datetime
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol.conclusion import is_distinguishable
+from jaxtransfer.protocol.decision import Comparison, Verdict
+from jaxtransfer.protocol.problem import Problem
+from jaxtransfer.protocol.provenance import environment, versions
+
+FILE = "record.json"
+SCHEMA = 1
+
+ACCEPTANCE = (
+    "Learning rates are chosen by {metric} on one half of validation ({tune} examples) with seed"
+    " {tuning_seed}. On the other half ({accept} examples), a rung replaces the incumbent when the"
+    " difference in {metric}, paired over examples and over the seeds {seeds}, exceeds {margin:g}"
+    " with Holm-adjusted p at most {alpha:.3g} over the rungs above the incumbent. Test predictions"
+    " are read once, after the decision."
+)
+
+
+def build(
+    problem: Problem,
+    *,
+    rungs: Sequence[Mapping[str, Any]],
+    verdicts: Mapping[str, Verdict],
+    comparisons: Sequence[Comparison],
+    chosen: str,
+    conclusion: Sequence[str],
+    command: str,
+) -> dict[str, Any]:
+    """The record of a finished ladder.
+
+    Args:
+      problem: model, data and settings.
+      rungs: what each rung did: name, method, rules, hyperparameters, tuning, seeds, trainable,
+        metrics and cost, in ladder order.
+      verdicts: rung to its verdict.
+      comparisons: pairs of rungs on the test split.
+      chosen: name of the rung that was chosen.
+      conclusion: sentences.
+      command: how to run the ladder again.
+    """
+    settings = problem.settings
+    rule = settings.acceptance
+    return {
+        "schema": SCHEMA,
+        "name": settings.name,
+        "task": {
+            **settings.task,
+            "kind": settings.task.get("kind", "classification"),
+            "classes": list(problem.classes),
+            "metric": rule.metric,
+            "margin": rule.margin,
+            "confidence": rule.confidence,
+            "acceptance": ACCEPTANCE.format(
+                metric=rule.metric,
+                tune=problem.card["splits"]["tune"],
+                accept=problem.card["splits"]["accept"],
+                tuning_seed=settings.tuning.seed,
+                seeds=list(settings.seeds),
+                margin=rule.margin,
+                alpha=1 - rule.confidence,
+            ),
+        },
+        "data": dict(problem.card),
+        "hashes": dict(problem.hashes),
+        "rungs": [_rung(rung, verdicts[rung["name"]]) for rung in rungs],
+        "comparisons": [_comparison(comparison) for comparison in comparisons],
+        "chosen": chosen,
+        "conclusion": list(conclusion),
+        "versions": versions(),
+        "environment": environment(),
+        "command": command,
+        "config": settings.to_json(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write(record: Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
+    """Writes `record.json`, whole or not at all."""
+    path = workdir / FILE
+    draft = path.with_name(f"{FILE}.part")
+    draft.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    draft.replace(path)
+    return path
+
+
+def read(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads `record.json`.
+
+    Raises:
+      WorkdirError: if there is none, or it is damaged.
+    """
+    path = workdir / FILE
+    if not path.is_file():
+        raise WorkdirError(f"{workdir} has no {FILE}: the ladder has not finished; run it again")
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise WorkdirError(f"{path} is damaged: {error}") from error
+
+
+def _rung(rung: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+    return {
+        **rung,
+        "difference": None if verdict.comparison is None else verdict.comparison.to_json(),
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    document = comparison.to_json()
+    document.pop("incumbent")
+    return {
+        "a": comparison.first,
+        "b": comparison.second,
+        "split": "test",
+        **document,
+        "distinguishable": is_distinguishable(comparison),
+    }

@@ -1,0 +1,87 @@
+"""One rung of a config, trained once: predictions, metrics, learning curve and adapter in a work directory."""
+
+import dataclasses
+import pathlib
+import shutil
+
+from jaxtransfer.errors import ConfigError
+from jaxtransfer.evaluate.metrics import measure
+from jaxtransfer.protocol import cells
+from jaxtransfer.protocol.ladder import save_adapter
+from jaxtransfer.protocol.problem import EVALUATED, prepare
+from jaxtransfer.protocol.settings import LadderSettings, train_settings
+from jaxtransfer.protocol.workdir import bind, claim
+from jaxtransfer.train.cache import ActivationCache
+from jaxtransfer.train.compiled import CompiledSteps
+from jaxtransfer.train.progress import make_progress
+
+CHECKPOINTS = 10
+"""Checkpoints in the course of one run."""
+
+
+def run(
+    settings: LadderSettings,
+    workdir: pathlib.Path,
+    *,
+    rung: str,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+) -> cells.Cell:
+    """Trains one rung and prints its metrics; the same call on the same work directory resumes.
+
+    Args:
+      settings: the ladder that the rung belongs to.
+      workdir: holds `predictions/`, `history/` and `adapter/` afterwards.
+      rung: its name.
+      learning_rate: the first of the rung's grid if left out.
+      seed: the first of the ladder's if left out.
+
+    Raises:
+      ConfigError: if the rung is unknown, or a learning rate is given to a baseline.
+      WorkdirError: if the work directory belongs to another run.
+    """
+    chosen = settings.rung(rung)
+    rates = cells.rates_of(chosen)
+    if learning_rate is not None and not rates:
+        raise ConfigError(f"rung {rung!r} is a baseline: it has no learning rate")
+    rate = learning_rate if learning_rate is not None else next(iter(rates), None)
+    number = settings.seeds[0] if seed is None else seed
+    grid = () if rate is None else (rate,)
+    alone = dataclasses.replace(
+        settings, rungs=(dataclasses.replace(chosen, learning_rates=grid),), seeds=(number,)
+    )
+    claim(workdir, alone)
+    problem = prepare(alone)
+    bind(workdir, problem)
+    name = f"{rung}-seed{number}"
+    directory = workdir / "cells" / cells.cell_name(rung, rate, number, "run")
+    cell = cells.load_cell(directory)
+    if cell is None:
+        bench = cells.Workbench(
+            problem=problem,
+            compiled=CompiledSteps(),
+            cache=ActivationCache(directory=workdir / "cache"),
+        )
+        cell, adapted = cells.run_cell(
+            bench,
+            alone.rungs[0],
+            directory,
+            learning_rate=rate,
+            seed=number,
+            checkpoint_every=max(1, train_settings(alone, alone.rungs[0]).steps // CHECKPOINTS),
+            progress=make_progress(name),
+        )
+        if adapted is not None:
+            save_adapter(problem, adapted, workdir / "adapter")
+        shutil.rmtree(workdir / "cache", ignore_errors=True)
+    for folder, suffix in (("predictions", "npz"), ("history", "jsonl")):
+        (workdir / folder).mkdir(exist_ok=True)
+        shutil.copyfile(directory / f"{folder}.{suffix}", workdir / folder / f"{name}.{suffix}")
+    table = cell.predictions
+    for split in EVALUATED:
+        if split in problem.splits:
+            print(split)
+            for value in measure(table.select(split)).values():
+                print(f"  {value}")
+    print(f"{workdir}")
+    return cell

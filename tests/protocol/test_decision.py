@@ -1,0 +1,90 @@
+"""The acceptance rule on predictions made for the purpose."""
+
+import numpy as np
+import pytest
+
+from jaxtransfer.errors import ConfigError
+from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.protocol.decision import ACCEPTED, BASELINE, REJECTED, climb, compare_family
+from jaxtransfer.protocol.settings import AcceptanceSettings
+
+CLASSES = 3
+
+
+def predictions(rng, accuracy, n=300):
+    """A table in which about a share `accuracy` of n balanced examples is right."""
+    labels = np.arange(n) % CLASSES
+    right = rng.random(n) < accuracy
+    guess = np.where(right, labels, (labels + 1 + rng.integers(0, CLASSES - 1, n)) % CLASSES)
+    return Predictions(
+        ids=np.array([f"e{i}" for i in range(n)]),
+        labels=labels,
+        logits=4.0 * np.eye(CLASSES)[guess],
+        classes=("a", "b", "c"),
+    )
+
+
+def rungs(seed, **accuracies):
+    rng = np.random.default_rng(seed)
+    return {name: [predictions(rng, a) for _ in range(3)] for name, a in accuracies.items()}
+
+
+def test_a_clearly_better_rung_replaces_the_incumbent_and_an_equal_one_does_not():
+    tables = rungs(0, majority=0.34, probe=0.7, same=0.7, tuned=0.95)
+    tables["same"] = tables["probe"]
+    verdicts, chosen = climb(tables, AcceptanceSettings())
+    assert chosen == "tuned"
+    assert [v.decision for v in verdicts.values()] == [BASELINE, ACCEPTED, REJECTED, ACCEPTED]
+    assert verdicts["same"].comparison.second == "probe"
+    assert verdicts["tuned"].comparison.second == "probe"
+    assert verdicts["tuned"].comparison.ci[0] > 0
+
+
+def test_a_margin_is_part_of_what_has_to_be_cleared():
+    tables = rungs(1, probe=0.70, tuned=0.90)
+    assert climb(tables, AcceptanceSettings(margin=0.0))[1] == "tuned"
+    verdicts, chosen = climb(tables, AcceptanceSettings(margin=0.5))
+    assert chosen == "probe"
+    assert verdicts["tuned"].reason.startswith("no better than probe by the margin of 0.5")
+
+
+def test_an_open_comparison_is_called_inconclusive():
+    verdicts, chosen = climb(rungs(4, probe=0.90, tuned=0.90), AcceptanceSettings())
+    assert chosen == "probe"
+    assert verdicts["tuned"].reason.startswith("inconclusive")
+
+
+def test_a_metric_to_be_minimised_is_accepted_downwards():
+    tables = rungs(3, probe=0.6, tuned=0.95)
+    verdicts, chosen = climb(tables, AcceptanceSettings(metric="nll"))
+    assert chosen == "tuned"
+    assert verdicts["tuned"].comparison.difference.value < 0
+
+
+def test_the_interval_agrees_with_the_decision_at_holms_level():
+    for seed in range(12):
+        family = compare_family(
+            rungs(seed, base=0.8, a=0.82, b=0.86, c=0.9),
+            [("a", "base"), ("b", "base"), ("c", "base")],
+            AcceptanceSettings(),
+        )
+        p_values = [item.difference.p_margin for item in family]
+        for item in family:
+            remaining = sum(p >= item.difference.p_margin for p in p_values)
+            assert (item.ci[0] > 0) == (item.difference.p_margin <= 0.05 / remaining)
+
+
+def test_equal_rungs_are_seldom_accepted():
+    """The chance of any acceptance among five equal rungs is at most 5 %, in 200 ladders."""
+    false = 0
+    for seed in range(200):
+        rng = np.random.default_rng(1000 + seed)
+        tables = {f"rung{i}": [predictions(rng, 0.8, n=120) for _ in range(3)] for i in range(5)}
+        false += climb(tables, AcceptanceSettings())[1] != "rung0"
+    # 10 expected at the nominal rate; 17 is its 98 % quantile.
+    assert false <= 17
+
+
+def test_a_ladder_without_rungs_is_an_error():
+    with pytest.raises(ConfigError, match="at least one rung"):
+        climb({}, AcceptanceSettings())
