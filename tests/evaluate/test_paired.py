@@ -149,7 +149,7 @@ def test_one_example_a_class_gives_no_interval():
     assert result.ci is None
     assert result.p_value is None
     assert not result.clears
-    assert "no standard error" in str(result)
+    assert "the variance of examples is unknown" in str(result)
 
 
 def test_an_undefined_metric_gives_an_undefined_difference():
