@@ -1,6 +1,7 @@
 """A model with a method on it: variables, labels and the one function that runs them.
 
-Interception is entered inside `Adapted.apply` and nowhere else, so that a jitted or differentiated apply always has it.
+Interception is entered inside `Adapted.apply` and nowhere else, so that a jitted or differentiated
+apply always has it.
 """
 
 import contextlib
@@ -34,8 +35,8 @@ class Adapted:
       method: what adapts it.
       variables: the base's, and `delta` if the method brings new leaves.
       labels: a label for every leaf, by path.
-      statistics: whether BatchNorm's running statistics stay ('frozen'; it then normalises with them in training too)
-        or follow the batches ('updated').
+      statistics: whether BatchNorm's running statistics stay ('frozen'; it then normalises with
+        them in training too) or follow the batches ('updated').
       rules: the rules that gave the labels, in order.
     """
 
@@ -48,7 +49,7 @@ class Adapted:
 
     @property
     def frozen_prefix(self) -> int:
-        """Number of leading stages in which nothing trains or is updated; 0 if the model has no stages."""
+        """Number of leading stages in which nothing moves; 0 if the model has no stages."""
         moving = {
             self.model.stage_of(path) for path, label in self.labels.items() if label != FROZEN
         }
@@ -71,11 +72,11 @@ class Adapted:
     ) -> tuple[Outputs, dict[str, Any]]:
         """Runs stages `start` to `stop` with the method acting; pure, to be called under `jit`.
 
-        Stages of the frozen prefix run as in evaluation even if `train`, so that training from their cached
-        activations and training through them are the same.
+        Stages of the frozen prefix run as in evaluation even if `train`, so that training from
+        their cached activations and training through them are the same.
 
         Args:
-          variables: all of them, as `partition.join` of trainable, statistics and frozen ones gives.
+          variables: all of them, as `partition.join` of trainable, statistics and frozen ones.
           inputs: the network's inputs, or the activations before stage `start`.
           train: whether dropout drops and statistics are updated.
           rng: key for dropout; needed if `train` and some rate is not 0.
@@ -84,19 +85,17 @@ class Adapted:
 
         Returns:
           The outputs (activations before `stop`), and the updated statistics as a variables tree
-          `{"batch_stats": ...}` with the leaves labelled 'statistic'; `{}` if they are frozen or not `train`.
+          `{"batch_stats": ...}` with the leaves labelled 'statistic'; `{}` if they are frozen or
+          not `train`.
         """
-        last = len(self.model.stages) if stop is None else stop
-        boundary = min(self.frozen_prefix, last)
-        if train and start < boundary:
+        boundary = self.frozen_prefix
+        if train and start < boundary and (stop is None or stop > boundary):
             inputs, _ = self._run(
                 variables, inputs, train=False, rng=None, start=start, stop=boundary
             )
-            if boundary == last and stop is not None:
-                return dict(inputs), {}
             start = boundary
-            if boundary == last:
-                return dict(inputs), {}
+        elif stop is not None and stop <= boundary:
+            train, rng = False, None
         return self._run(variables, inputs, train=train, rng=rng, start=start, stop=stop)
 
     def _run(
@@ -109,12 +108,14 @@ class Adapted:
         start: int,
         stop: int | None,
     ) -> tuple[Outputs, dict[str, Any]]:
-        params = self.method.effective(variables.get(PARAMS, {}), variables.get(DELTA, {}))
+        params = self.method.effective(
+            variables.get(PARAMS, {}), variables.get(DELTA, {}), self.model
+        )
         updates = train and self.statistics == "updated"
         with contextlib.ExitStack() as stack:
             if self.statistics == "frozen":
                 stack.enter_context(nn.intercept_methods(_freeze_batch_norm))
-            interceptor = self.method.interceptor(train=train)
+            interceptor = self.method.interceptor(self.model, train=train)
             if interceptor is not None:
                 stack.enter_context(nn.intercept_methods(interceptor))
             result = self.model.apply(
@@ -139,7 +140,7 @@ def _freeze_batch_norm(next_fun: Any, args: Any, kwargs: Any, context: Any) -> A
     module = context.module
     if not isinstance(module, nn.BatchNorm) or context.method_name != "__call__":
         return next_fun(*args, **kwargs)
-    # Linen refuses a flag given both as attribute and as argument, so the attribute steps aside for the call.
+    # Linen refuses a flag given both as attribute and as argument: the attribute steps aside.
     own = module.use_running_average
     if len(args) > 1:
         args = args[:1]
@@ -153,7 +154,7 @@ def _freeze_batch_norm(next_fun: Any, args: Any, kwargs: Any, context: Any) -> A
 def adapt(
     model: Model, method: Method, *, rng: Array, statistics: Statistics = "frozen"
 ) -> Adapted:
-    """Puts a method on a model: new leaves, labels, and the check that the network reads what was added.
+    """Puts a method on a model: new leaves, labels, and the check that the network reads them.
 
     Args:
       model: the base; its variables may be shapes, the new leaves are arrays in either case.
@@ -162,14 +163,14 @@ def adapt(
       statistics: see `Adapted`.
 
     Raises:
-      AdaptationError: if the method cannot act on the model, or some new leaf would have no effect; the message
-        names the leaves.
+      AdaptationError: if the method cannot act on the model, or some new leaf would have no
+        effect; the message names the leaves.
       RuleError: if a rule wins no leaf.
     """
     if len(method.phases()) != 1:
         raise AdaptationError(
-            f"method {method.name!r} has {len(method.phases())} phases; adapt model {model.name!r} to each of"
-            " method.phases() in turn, each from the variables of the last"
+            f"method {method.name!r} has {len(method.phases())} phases; adapt model {model.name!r}"
+            " to each of method.phases() in turn, each from the variables of the last"
         )
     if DELTA in model.variables:
         raise AdaptationError(
@@ -197,7 +198,7 @@ def adapt(
 
 
 def check_delta_is_read(adapted: Adapted) -> None:
-    """Raises an AdaptationError that names the delta leaves without effect on any output in training."""
+    """Raises an AdaptationError that names the delta leaves without effect on any output."""
     variables = dict(adapted.variables)
     delta = variables.pop(DELTA, None)
     if not delta:
@@ -212,9 +213,10 @@ def check_delta_is_read(adapted: Adapted) -> None:
         shown = ", ".join(f"'{DELTA}/{path}'" for path in unread[:8])
         more = f" and {len(unread) - 8} more" if len(unread) > 8 else ""
         raise AdaptationError(
-            f"{len(unread)} of {len(trees.flatten(delta))} new leaves of method {adapted.method.name!r} are never"
-            f" read by model {adapted.model.name!r}: {shown}{more}. Their module is not called, its output is not"
-            f" used, or it runs under a lifted transformation that does not pass the collection: declare"
+            f"{len(unread)} of {len(trees.flatten(delta))} new leaves of method"
+            f" {adapted.method.name!r} are never read by model {adapted.model.name!r}:"
+            f" {shown}{more}. Their module is not called, its output is not used, or it runs under"
+            " a lifted transformation that does not pass the collection: declare"
             f" variable_axes={{'params': 0, '{DELTA}': 0}} on nn.scan or nn.vmap"
         )
 

@@ -19,7 +19,8 @@ from jaxtransfer.trees import Rule
 class Compose(Method):
     """Methods that act together; written `LoRA() | BitFit()`.
 
-    The first rule that matches a leaf decides, so the order of the methods matters where their rules overlap.
+    The first rule that matches a leaf decides, so the order of the methods matters where their
+    rules overlap.
 
     Attributes:
       methods: the methods, each of one phase.
@@ -32,8 +33,8 @@ class Compose(Method):
         for method in self.methods:
             if len(method.phases()) != 1:
                 raise AdaptationError(
-                    f"method {method.name!r} has {len(method.phases())} phases and cannot act beside another one;"
-                    " compose inside its last phase (LPFT(then=...))"
+                    f"method {method.name!r} has {len(method.phases())} phases and cannot act"
+                    " beside another one; compose inside its last phase (LPFT(then=...))"
                 )
 
     @property
@@ -62,18 +63,19 @@ class Compose(Method):
         """All rules in order, equal ones once."""
         return tuple(dict.fromkeys(rule for method in self.methods for rule in method.rules(model)))
 
-    def effective(self, params: Mapping[str, Any], delta: Mapping[str, Any]) -> Mapping[str, Any]:
+    def effective(
+        self, params: Mapping[str, Any], delta: Mapping[str, Any], model: Model
+    ) -> Mapping[str, Any]:
         """Each method's effect on the weights, one after another."""
         for method in self.methods:
-            params = method.effective(params, delta)
+            params = method.effective(params, delta, model)
         return params
 
-    def interceptor(self, *, train: bool = False) -> Interceptor | None:
+    def interceptor(self, model: Model, *, train: bool = False) -> Interceptor | None:
         """All interceptors, the first method's innermost."""
-        parts = [p for m in self.methods if (p := m.interceptor(train=train)) is not None]
-        if not parts:
-            return None
-        return _chain(parts)
+        given = [method.interceptor(model, train=train) for method in self.methods]
+        parts = [part for part in given if part is not None]
+        return _chain(parts) if parts else None
 
     def merge(self, variables: Mapping[str, Any], model: Model) -> dict[str, Any]:
         """Folds each method's own leaves into the base, one after another."""

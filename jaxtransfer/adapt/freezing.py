@@ -1,6 +1,7 @@
 """Methods that add no leaves: they choose which of the base's leaves train."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -78,8 +79,8 @@ class TopStages(Method):
         """
         if not model.stages:
             raise AdaptationError(
-                f"method {self.name!r} needs stages, and model {model.name!r} has none; use full, bitfit or lora,"
-                " or make the model with from_module(..., stages=...)"
+                f"method {self.name!r} needs stages, and model {model.name!r} has none; use"
+                " full, bitfit or lora, or make the model with from_module(..., stages=...)"
             )
         head = head_rules(model, self.head, self.name)
         in_head = matched_paths(parameter_paths(model), self.head)
@@ -88,14 +89,15 @@ class TopStages(Method):
         blocks = [stage for stage in model.stages if stage in stage_of.values()]
         if not 0 < self.count <= len(blocks):
             raise AdaptationError(
-                f"method {self.name!r} cannot train {self.count} stages of model {model.name!r}: below the head"
-                f" it has {len(blocks)} with parameters ({', '.join(blocks)})"
+                f"method {self.name!r} cannot train {self.count} stages of model"
+                f" {model.name!r}: below the head it has {len(blocks)} with"
+                f" parameters ({', '.join(blocks)})"
             )
         rules = []
         for stage in blocks[-self.count :]:
             path = next(path for path, owner in stage_of.items() if owner == stage)
             prefix = f"{path}/".split(f"{stage}/", 1)[0]
-            rules.append(Rule(f"{prefix}{stage}/.*", BODY))
+            rules.append(Rule(f"{re.escape(f'{prefix}{stage}')}/.*", BODY))
         return (*head, *rules)
 
 
@@ -122,14 +124,15 @@ class BitFit(Method):
         biases = {p for p in paths if p.split("/")[-1] == "bias"} - matched_paths(paths, self.head)
         if not biases:
             raise AdaptationError(
-                f"method {self.name!r} trains biases, and model {model.name!r} has none outside the head; use lora"
+                f"method {self.name!r} trains biases, and model {model.name!r} has none outside"
+                " the head; use lora"
             )
         return (*head, Rule(f"(?!{DELTA}/)(.*/)?bias", BIAS))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LPFT(Method):
-    """Trains the head first and everything after it, from the head that the probe found (arXiv 2202.10054).
+    """Trains the head first, and then the rest from the head it found (arXiv 2202.10054).
 
     Attributes:
       head: pattern of the head's parameters.
@@ -152,16 +155,17 @@ class LPFT(Method):
           AdaptationError: always.
         """
         raise AdaptationError(
-            f"method {self.name!r} has {len(self.phases())} phases; adapt model {model.name!r} to each of"
-            " method.phases() in turn"
+            f"method {self.name!r} has {len(self.phases())} phases; adapt model {model.name!r}"
+            " to each of method.phases() in turn"
         )
 
 
 def statistics_rules(model: Model, statistics: str) -> tuple[Rule, ...]:
-    """Labels for what is neither parameter nor delta: BatchNorm's running statistics, and constants.
+    """Labels for what is neither parameter nor delta: running statistics, and constants.
 
     Raises:
-      AdaptationError: if `statistics` is neither 'frozen' nor 'updated', or there is none to update.
+      AdaptationError: if `statistics` is neither 'frozen' nor 'updated', or there is none to
+        update.
     """
     if statistics not in ("frozen", "updated"):
         raise AdaptationError(f"statistics are 'frozen' or 'updated', not {statistics!r}")

@@ -1,8 +1,9 @@
-"""An adaptation method as a value: which new leaves there are, which leaves train, and how the new ones act.
+"""An adaptation method as a value: its new leaves, what trains, and how the new leaves act.
 
-A method is a frozen dataclass of pure functions. New leaves live in the variable collection `delta`, whose tree mirrors the
-module tree, so the base is never touched. They act through one of three handles: *weights* (`effective`: base leaf and delta to
-effective leaf), *modules* and *sites* (`interceptor`: Linen method interception, entered inside `Adapted.apply` alone).
+A method is a frozen dataclass of pure functions. New leaves live in the variable collection
+`delta`, whose tree mirrors the module tree, so the base is never touched. They act through one of
+three handles: *weights* (`effective`: base leaf and delta to effective leaf), *modules* and *sites*
+(`interceptor`: Linen method interception, entered inside `Adapted.apply` alone).
 """
 
 import dataclasses
@@ -32,7 +33,8 @@ class Method:
     Attributes:
       name: what the method is called in configurations and tables.
       suggested_learning_rates: a grid that worked, for Adam-like optimizers.
-      suggested_multipliers: learning rate of a group relative to the others, where one is known to help.
+      suggested_multipliers: learning rate of a group relative to the others, where one is known to
+        help.
     """
 
     name: ClassVar[str] = ""
@@ -55,19 +57,24 @@ class Method:
         return {}
 
     def rules(self, model: Model) -> tuple[Rule, ...]:
-        """Which leaves train, and in which optimizer group; a leaf that no rule matches is frozen."""
+        """Which leaves train, in which optimizer group; a leaf that no rule matches is frozen."""
         raise AdaptationError(
             f"method {self.name!r} does not say what it trains on model {model.name!r}"
         )
 
-    def effective(self, params: Mapping[str, Any], delta: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parameters that the network runs with: the weights handle. The same ones if nothing acts through it."""
-        del delta
+    def effective(
+        self, params: Mapping[str, Any], delta: Mapping[str, Any], model: Model
+    ) -> Mapping[str, Any]:
+        """The parameters that the network runs with: the weights handle.
+
+        They are the same ones if nothing acts through it.
+        """
+        del delta, model
         return params
 
-    def interceptor(self, *, train: bool = False) -> Interceptor | None:
+    def interceptor(self, model: Model, *, train: bool = False) -> Interceptor | None:
         """How new leaves act on modules and sites, or None."""
-        del train
+        del model, train
         return None
 
     def merge(self, variables: Mapping[str, Any], model: Model) -> dict[str, Any]:
@@ -160,9 +167,9 @@ def head_rules(model: Model, head: str | None, method: str) -> tuple[Rule, ...]:
     paths = parameter_paths(model)
     if not any(rule.matches(path) for path in paths):
         raise AdaptationError(
-            f"method {method!r} trains the head, but no parameter of model {model.name!r} matches {head!r}"
-            f" (nearest: {nearest(head, paths)}); attach a head with with_head, or give the pattern of its"
-            " parameters as `head`"
+            f"method {method!r} trains the head, but no parameter of model {model.name!r} matches"
+            f" {head!r} (nearest: {nearest(head, paths)}); attach a head with with_head, or give"
+            " the pattern of its parameters as `head`"
         )
     return (rule,)
 

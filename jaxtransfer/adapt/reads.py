@@ -15,8 +15,9 @@ from jaxtransfer import trees
 def unread_leaves(function: Callable[..., Any], tree: Mapping[str, Any], *args: Any) -> list[str]:
     """Paths of the leaves of `tree` that no output of `function(tree, *args)` depends on.
 
-    Dependence is read off the jaxpr: an operation counts if one of its results does, all operands of a loop count with
-    it, and values are not considered (a product with a zero matrix is a dependence).
+    Dependence is read off the jaxpr: an operation counts if one of its results does. Calls and
+    scans are looked into; conditionals, while loops and custom derivatives count whole. Values are
+    not considered (a product with a zero matrix is a dependence).
 
     Args:
       function: traced, not run.
@@ -50,13 +51,21 @@ def _used_inputs(jaxpr: Any, outputs: list[bool]) -> list[bool]:
 
 
 def _used_operands(eqn: Any, results: list[bool]) -> list[bool]:
-    # Calls of one inner function (jit, remat) are looked into; loops and custom derivatives are taken whole.
     inner = eqn.params.get("jaxpr")
-    if (
-        eqn.primitive.name in ("jit", "pjit", "checkpoint", "remat2", "closed_call")
-        and inner is not None
-    ):
-        inner = getattr(inner, "jaxpr", inner)
-        if len(inner.invars) == len(eqn.invars):
+    inner = getattr(inner, "jaxpr", inner)
+    if inner is not None and len(inner.invars) == len(eqn.invars):
+        if eqn.primitive.name in ("jit", "pjit", "checkpoint", "remat2", "closed_call"):
             return _used_inputs(inner, results)
+        if eqn.primitive.name == "scan":
+            return _used_by_scan(inner, results, eqn.params["num_consts"], eqn.params["num_carry"])
     return [True] * len(eqn.invars)
+
+
+def _used_by_scan(body: Any, results: list[bool], constants: int, carries: int) -> list[bool]:
+    carry, stacked = results[:carries], results[carries:]
+    while True:
+        used = _used_inputs(body, [*carry, *stacked])
+        grown = [a or b for a, b in zip(carry, used[constants : constants + carries], strict=True)]
+        if grown == carry:
+            return [*used[:constants], *carry, *used[constants + carries :]]
+        carry = grown
