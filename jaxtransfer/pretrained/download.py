@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces of a body
-_PIECE = 1 << 20
+_PIECE = 1 << 16  # what is lost of a broken connection
 _log = logging.getLogger(__name__)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxtransfer.errors import PretrainedError, nearest
 from jaxtransfer.pretrained.cache import CACHE_VARIABLE, cache_directory, is_offline
+from jaxtransfer.pretrained.download import reason
 
 _WEIGHTS = ("*.safetensors", "*.npz")
 _OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth")
@@ -82,7 +83,7 @@ def fetch_from_hub(
                 f"{uri} is not in the cache, and fetching is off (offline); fetch it once with a"
                 " network"
             ) from None
-        raise PretrainedError(f"{uri}: the hub cannot be reached: {_first_line(error)}") from None
+        raise PretrainedError(f"{uri}: the hub cannot be reached: {reason(error)}") from None
     except hub_errors.HFValidationError as error:
         raise PretrainedError(f"{uri}: {_first_line(error)}") from None
     except Exception as error:  # of the HTTP library, which is another in each major version

@@ -26,20 +26,25 @@ from jaxtransfer.pretrained.dtypes import TORCH, TORCH_STORAGE
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PROTOCOL = 1001
 _DEPTH_LIMIT = 32
-_NODE_LIMIT = 1_000_000  # a small pickle can share containers into a huge tree
+_NODE_LIMIT = 200_000  # a small pickle can share containers into a huge tree
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+# The classes below are frozen and have neither `__dict__` nor `__setstate__` (which `slots=True`
+# would add), so that the pickle's BUILD opcode can change nothing that was checked.
 
 
 @dataclasses.dataclass(frozen=True)
 class _Dtype:
     """An element type, named by a torch dtype or by a typed storage's class."""
 
-    dtype: np.dtype | None  # None: bytes, typed by each view (`torch.storage.UntypedStorage`)
     __slots__ = ("dtype",)
+    dtype: np.dtype | None  # None: bytes, typed by each view (`torch.storage.UntypedStorage`)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
+    __slots__ = ("count", "dtype", "key", "offset")
     key: str
     dtype: np.dtype | None
     count: int  # elements, or bytes where dtype is None
@@ -48,6 +53,7 @@ class _Storage:
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
+    __slots__ = ("dtype", "offset", "shape", "storage", "strides")
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
@@ -57,10 +63,10 @@ class _Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class _Function:
-    """A callable without `__dict__`: the pickle's BUILD opcode can set nothing on it."""
+    """A function that a pickle may call."""
 
-    call: Callable[..., Any]
     __slots__ = ("call",)
+    call: Callable[..., Any]
 
     def __call__(self, *args: Any) -> Any:
         return self.call(*args)
@@ -321,7 +327,7 @@ def _array(path: Path, name: str, tensor: _Tensor, data: bytes, order: str) -> n
         raw = np.frombuffer(data, np.uint8, count * dtype.itemsize, begin)
         # extension dtypes have no byte order of their own, so the bytes are turned
         parts = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
-        flat = np.ascontiguousarray(raw.reshape(-1, parts)[:, ::-1]).view(dtype).reshape(-1)
+        flat = np.ascontiguousarray(raw.reshape(-1, parts)[:, ::-1]).reshape(-1).view(dtype)
     else:
         flat = np.frombuffer(data, dtype, count, begin)
     if not math.prod(tensor.shape):

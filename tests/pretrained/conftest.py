@@ -182,7 +182,21 @@ class Loopback:
 @pytest.fixture
 def loopback(monkeypatch):
     """A running `Loopback`, in an environment that names no cache, index, hub or proxy."""
-    for variable in ["JAXTRANSFER_CACHE", "JAXTRANSFER_INDEX", "JAXTRANSFER_OFFLINE", "PIP_INDEX_URL", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]:
+    for variable in (
+        "JAXTRANSFER_CACHE",
+        "JAXTRANSFER_INDEX",
+        "JAXTRANSFER_OFFLINE",
+        "PIP_INDEX_URL",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_HUB_OFFLINE",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(variable, raising=False)
     server = Loopback()
     yield server
