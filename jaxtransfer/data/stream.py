@@ -79,8 +79,9 @@ class Stream:
 
     def batch(self, step: int) -> Batch:
         """This process's rows of the batch of a step (0, 1, ...)."""
-        rows = _own_rows(self.indices(step), self.process_index, self.process_count)
-        batch = _assemble(self.examples, rows)
+        every = self.indices(step)
+        rows = _own_rows(every, self.process_index, self.process_count)
+        batch = _assemble(self.examples, rows, every[0])
         if self.augment is not None:
             batch["inputs"] = self._augmented(batch["inputs"], rows, step)
         return batch
@@ -159,14 +160,14 @@ def eval_batches(
     for start in range(0, len(examples), batch_size):
         rows = np.arange(start, min(start + batch_size, len(examples)))
         own = _own_rows(_padded(rows, batch_size), process_index, process_count)
-        yield _assemble(examples, own)
+        yield _assemble(examples, own, rows[0])
 
 
-def _assemble(examples: RandomAccess, rows: np.ndarray) -> Batch:
+def _assemble(examples: RandomAccess, rows: np.ndarray, filler: int) -> Batch:
     mask = rows != PADDING
     # A padded row repeats a real one: all-zero inputs may have no defined output (mean pooling over
     # an empty mask).
-    real = np.where(mask, rows, rows[0] if mask[0] else 0)
+    real = np.where(mask, rows, filler)
     return {
         "inputs": examples.inputs(real),
         "label": examples.labels[real],

@@ -77,7 +77,6 @@ def test_fingerprint_depends_on_table_and_preprocessing():
 
 
 def test_examples_travel_to_another_process_without_kept_arrays():
-    examples = Examples(texts(), None)
     examples = Examples(from_arrays(np.arange(4.0).reshape(4, 1)))
     examples.inputs([0])
     copy = pickle.loads(pickle.dumps(examples))
