@@ -1,0 +1,210 @@
+"""Reads what a report shows from a ladder's work directory, and checks that it is all there.
+
+Everything below this module is a pure function of `ReportData`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxtransfer.errors import WorkdirError
+from jaxtransfer.evaluate.metrics import definition
+from jaxtransfer.evaluate.table import Predictions
+
+SCHEMA = 1
+ACCEPT, TEST = "accept", "test"
+
+_RECORD_KEYS = (
+    *("schema", "name", "task", "data", "hashes", "rungs", "comparisons", "chosen", "conclusion"),
+    *("versions", "environment", "command", "config", "created"),
+)
+_TASK_KEYS = ("kind", "classes", "metric", "margin", "confidence", "acceptance")
+_RUNG_KEYS = (
+    *(
+        "name",
+        "method",
+        "rules",
+        "hyperparameters",
+        "tuning",
+        "seeds",
+        "trainable",
+        "metrics",
+        "cost",
+    ),
+    *("difference", "decision", "reason"),
+)
+_COMPARISON_KEYS = ("a", "b", "split", "value", "ci", "p_adjusted", "distinguishable")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ReportData:
+    """What a report is drawn from.
+
+    Attributes:
+      record: the decision record, as `record.json` holds it.
+      predictions: the chosen rung's predictions on all splits, one table per seed.
+      histories: rung to one training history per seed, each a list of
+        `{"step", "loss"}` and `{"step", "validation/<metric>"}`.
+      examples: id to `{"text": ...}` or `{"png": base64}` of the hardest test examples.
+    """
+
+    record: Mapping[str, Any]
+    predictions: Sequence[Predictions]
+    histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
+    examples: Mapping[str, Mapping[str, str]]
+
+    @property
+    def rungs(self) -> list[dict[str, Any]]:
+        """The record's rungs, in the ladder's order."""
+        return self.record["rungs"]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The chosen rung."""
+        return next(rung for rung in self.rungs if rung["name"] == self.record["chosen"])
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that decides."""
+        return self.record["task"]["metric"]
+
+    @property
+    def margin(self) -> float:
+        """The difference that has to be exceeded; negative for a metric that is to be small."""
+        margin = self.record["task"]["margin"]
+        return margin if definition(self.metric).maximise else -margin
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in label order."""
+        return list(self.record["task"]["classes"])
+
+    @property
+    def test_tables(self) -> list[Predictions]:
+        """The chosen rung's test predictions, one table per seed."""
+        return [table.select(TEST) for table in self.predictions]
+
+
+def read(workdir: Path) -> ReportData:
+    """Reads the record of a work directory with the predictions, histories and examples it names.
+
+    Args:
+      workdir: directory with `record.json`, `examples.json`, `predictions/<rung>-seed<k>.npz` of
+        the chosen rung and `history/<rung>-seed<k>.jsonl` of every rung with trainable parameters.
+
+    Raises:
+      WorkdirError: if a file or a key of the record is missing, or a file cannot be parsed; it
+        names which.
+    """
+    workdir = Path(workdir)
+    record = _read_json(workdir / "record.json")
+    check_record(record, workdir / "record.json")
+    chosen = next(rung for rung in record["rungs"] if rung["name"] == record["chosen"])
+    tables = []
+    for seed in chosen["seeds"]:
+        path = workdir / "predictions" / f"{chosen['name']}-seed{seed}.npz"
+        _require_file(path)
+        tables.append(Predictions.load(path))
+    histories = {
+        rung["name"]: [
+            _read_history(workdir / "history" / f"{rung['name']}-seed{seed}.jsonl")
+            for seed in rung["seeds"]
+        ]
+        for rung in record["rungs"]
+        if rung["trainable"]
+    }
+    return ReportData(
+        record=record,
+        predictions=tables,
+        histories=histories,
+        examples=_read_json(workdir / "examples.json"),
+    )
+
+
+def check_record(record: Any, path: Path) -> None:
+    """Checks that a record has the keys a report reads.
+
+    Raises:
+      WorkdirError: naming the file and the first key that is missing, or the schema that is not
+        supported.
+    """
+    if not isinstance(record, Mapping):
+        raise WorkdirError(f"{path} does not hold a JSON object")
+    _require_keys(path, "", record, _RECORD_KEYS)
+    if record["schema"] != SCHEMA:
+        raise WorkdirError(
+            f"{path} has schema {record['schema']!r}, this version reads schema {SCHEMA}:"
+            " write the report with the version that wrote the record"
+            f" ({record['versions'].get('jaxtransfer', 'unknown')})"
+        )
+    _require_keys(path, "task.", record["task"], _TASK_KEYS)
+    _require_keys(path, "data.", record["data"], ("splits",))
+    metric = record["task"]["metric"]
+    for index, rung in enumerate(record["rungs"]):
+        place = f"rungs[{index}]."
+        _require_keys(path, place, rung, _RUNG_KEYS)
+        _require_keys(path, f"{place}cost.", rung["cost"], ("seconds",))
+        for split in (ACCEPT, TEST):
+            _require_keys(path, f"{place}metrics.", rung["metrics"], (split,))
+            _require_keys(path, f"{place}metrics.{split}.", rung["metrics"][split], (metric,))
+        if rung["difference"] is not None:
+            _require_keys(
+                path, f"{place}difference.", rung["difference"], ("incumbent", "value", "ci")
+            )
+    for index, comparison in enumerate(record["comparisons"]):
+        _require_keys(path, f"comparisons[{index}].", comparison, _COMPARISON_KEYS)
+    names = [rung["name"] for rung in record["rungs"]]
+    if record["chosen"] not in names:
+        raise WorkdirError(
+            f"{path}: chosen is {record['chosen']!r}, which is none of its rungs {names}"
+        )
+
+
+def _require_keys(path: Path, place: str, values: Mapping[str, Any], keys: Sequence[str]) -> None:
+    for key in keys:
+        if key not in values:
+            raise WorkdirError(
+                f"{path} lacks the key '{place}{key}'; run the ladder again to complete it"
+            )
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise WorkdirError(
+            f"{path} is missing; run the ladder on {path.parent.parent} again to complete it"
+        )
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise WorkdirError(
+            f"{path} is missing; run the ladder on {path.parent} again to complete it"
+        )
+    return _parse(path, path.read_text(encoding="utf-8"))
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    _require_file(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    # A metric that was undefined at some step leaves a gap in its curve.
+    return [
+        _parse(path, line, f" line {number}", constants=lambda _: None)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _parse(
+    path: Path, text: str, place: str = "", constants: Callable[[str], Any] | None = None
+) -> Any:
+    def refuse(constant: str) -> None:
+        raise WorkdirError(
+            f"{path}{place} holds {constant}, which is not JSON; a value that is undefined is null"
+        )
+
+    try:
+        return json.loads(text, parse_constant=constants or refuse)
+    except json.JSONDecodeError as error:
+        raise WorkdirError(f"{path}{place} is not JSON: {error}") from None
