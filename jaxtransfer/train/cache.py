@@ -205,7 +205,7 @@ def _runner(adapted, below, boundary, precision, compiled: CompiledSteps) -> Run
 def _compute(run: Run, examples, shapes, batch_size, out=None) -> dict[str, np.ndarray]:
     if out is None:
         out = {name: np.empty((len(examples), *s.shape[1:]), s.dtype) for name, s in shapes.items()}
-    for batch in eval_batches(examples, min(batch_size, len(examples))):
+    for batch in eval_batches(examples, batch_size):
         rows = batch["id"][batch["mask"]]
         for name, values in run(batch["inputs"]).items():
             out[name][rows] = values[batch["mask"]]

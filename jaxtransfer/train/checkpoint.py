@@ -129,7 +129,7 @@ class Checkpoints:
             loaded = ocp.load(path, template)
         except (ValueError, OSError, KeyError) as error:
             raise WorkdirError(
-                f"checkpoint {path} cannot be read: {error}; remove it to go on from the one before"
+                f"checkpoint {path} cannot be read: {error}; remove the work directory to start again"
             ) from error
         return jax.tree.unflatten(jax.tree.structure(like), [loaded[key] for key in template])
 

@@ -1,5 +1,6 @@
 """Small networks and data for tests of training."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -44,15 +45,17 @@ class Staged(nn.Module):
         return {"features": x} if stop == self.depth else {"hidden": x}
 
 
+@functools.lru_cache(maxsize=16)
 def make_model(*, inputs: int = 6, classes: int = 3, seed: int = 0, **settings: Any):
     module = Staged(**settings)
     x = np.zeros((2, inputs), np.float32)
-    variables = module.init(jax.random.key(seed), {"inputs": x})
+    variables = jax.jit(module.init)(jax.random.key(seed), {"inputs": x})
     stages = tuple(f"block_{i}" for i in range(module.depth))
     encoder = from_module(module, variables, {"inputs": x}, name="toy", stages=stages)
     return with_head(encoder, classes, rng=jax.random.key(seed + 1))
 
 
+@functools.lru_cache(maxsize=32)
 def make_adapted(method=None, *, statistics="frozen", **settings: Any):
     method = Full() if method is None else method
     return adapt(make_model(**settings), method, rng=jax.random.key(7), statistics=statistics)

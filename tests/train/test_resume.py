@@ -1,0 +1,144 @@
+"""Checkpoints: a killed run resumes to the same bits; a foreign directory or a full disk is said."""
+
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toys
+
+from jaxtransfer.adapt.freezing import LinearProbe
+from jaxtransfer.errors import WorkdirError
+from jaxtransfer.train.loop import train
+
+PROGRAM = pathlib.Path(__file__).parent / "killable.py"
+ROOT = PROGRAM.parents[2]
+
+
+def program(*arguments):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAM.parent}"}
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def run(workdir, *, seed=0, streams=None, recipe=None, **options):
+    return train(
+        toys.make_adapted(LinearProbe()),
+        streams or {"labeled": toys.make_examples()},
+        toys.supervised(),
+        recipe or toys.make_recipe(checkpoint_every=4),
+        seed=seed,
+        workdir=workdir,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("method", "mode"), [("full", "steps"), ("probe", "scan")])
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, method, mode):
+    """Killed in the middle of an epoch of three steps, after the checkpoint of step 8."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert program(whole, method, mode).returncode == 0
+    assert program(killed, method, mode, 11).returncode == -signal.SIGKILL
+    assert "step_000000008" in {p.name for p in (killed / "checkpoints").iterdir()}
+    assert not (killed / "outcome.npz").exists()
+    resumed = program(killed, method, mode)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)[0] > 8
+    a, b = np.load(whole / "outcome.npz"), np.load(killed / "outcome.npz")
+    assert set(a.files) == set(b.files)
+    for name in a.files:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert (whole / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes()
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    first, steps = run(tmp_path), []
+    second = run(tmp_path, progress=lambda step, *_: steps.append(step))
+    assert steps == []
+    assert second.history == first.history
+    np.testing.assert_array_equal(
+        first.variables["params"]["head"]["kernel"], second.variables["params"]["head"]["kernel"]
+    )
+
+
+def test_another_run_s_directory_is_refused_and_left_alone(tmp_path):
+    run(tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    with pytest.raises(WorkdirError, match=r"belongs to another run: seed is 1, there it is 0\."):
+        run(tmp_path, seed=1)
+    with pytest.raises(WorkdirError, match="belongs to another run: streams is"):
+        run(tmp_path, streams={"labeled": toys.make_examples(30)})
+    with pytest.raises(WorkdirError, match="belongs to another run: recipe is"):
+        run(tmp_path, recipe=toys.make_recipe(learning_rate=0.5))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch):
+    from orbax.checkpoint import v1 as ocp
+
+    save, count = ocp.save, []
+
+    def fill(path, *arguments, **options):
+        count.append(path)
+        if len(count) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(path, *arguments, **options)
+
+    monkeypatch.setattr(ocp, "save", fill)
+    with pytest.raises(
+        WorkdirError, match=r"cannot write .* at step 12: No space left.*step 8 is kept; free space"
+    ):
+        run(tmp_path)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_000000008"]
+    monkeypatch.setattr(ocp, "save", save)
+    resumed, whole = run(tmp_path), run(tmp_path / "whole")
+    np.testing.assert_array_equal(
+        resumed.variables["params"]["head"]["kernel"], whole.variables["params"]["head"]["kernel"]
+    )
+
+
+def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    text = path.read_text()
+    path.write_text(text + '{"step": 13, "loss": 9.0}\n{"step": 14, "lo')
+    resumed = run(tmp_path)
+    assert path.read_text() == text
+    assert len(resumed.history) == 12
+
+
+def test_lost_metrics_are_an_error(tmp_path):
+    run(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    with pytest.raises(WorkdirError, match=r"metrics.jsonl is missing, but .* step 12"):
+        run(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run(tmp_path)
+    for path in (tmp_path / "checkpoints" / "step_000000012").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(WorkdirError, match="step_000000012 cannot be read"):
+        run(tmp_path)
+
+
+def test_a_checkpoint_holds_no_frozen_leaf(tmp_path):
+    trained = run(tmp_path)
+    size = sum(p.stat().st_size for p in (tmp_path / "checkpoints").rglob("*") if p.is_file())
+    frozen = sum(x.size for x in _leaves(trained.variables["params"]["encoder"]))
+    assert frozen > 0
+    names = json.dumps([str(p) for p in (tmp_path / "checkpoints").rglob("*")])
+    assert "encoder" not in names
+    assert size < 100_000
+
+
+def _leaves(tree):
+    import jax
+
+    return jax.tree.leaves(tree)
