@@ -482,13 +482,16 @@ def test_incomplete_record_is_refused(tmp_path, change, message):
         write_report(workdir)
 
 
-def test_damaged_image_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("image", "fault"), [('"><script>', "is not base64"), ("R0lGODlhAQ==", "is not a PNG")]
+)
+def test_damaged_image_is_refused(tmp_path, image, fault):
     workdir = make_workdir(tmp_path / "run", images=True)
     examples = json.loads((workdir / "examples.json").read_text())
     name = next(iter(examples))
-    examples[name] = {"png": '"><script>'}
+    examples[name] = {"png": image}
     (workdir / "examples.json").write_text(json.dumps(examples))
-    with pytest.raises(WorkdirError, match=f"image of '{name}' is not base64"):
+    with pytest.raises(WorkdirError, match=f"image of '{name}' {fault}"):
         write_report(workdir)
 
 

@@ -28,6 +28,8 @@ HARDEST = 9
 EXCERPT = 240
 LONGEST = 4000
 IMAGES_BYTES = 800_000
+IMAGE_WIDTH = 168
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def learning(data: ReportData) -> Section | None:
@@ -246,6 +248,7 @@ def examples(data: ReportData) -> Section | None:
                 class_="example",
             )
         )
+    pictures = all("png" in data.examples[example.id] for example in found)
     note = f" {left_out} more are left out to keep this file small." if left_out else ""
     return Section(
         key="examples",
@@ -255,7 +258,7 @@ def examples(data: ReportData) -> Section | None:
             f" labels gather here as well as hard cases: read them before trusting the last"
             f" percent.{note}"
         ),
-        body=element("div", *cards, class_="examples"),
+        body=element("div", *cards, class_="examples pictures" if pictures else "examples"),
     )
 
 
@@ -267,8 +270,17 @@ def _content(example: series.HardExample, content: Mapping[str, str], label: str
             raise WorkdirError(
                 f"examples.json: the image of {example.id!r} is not base64: {error}"
             ) from None
+        if not image.startswith(_PNG):
+            raise WorkdirError(f"examples.json: the image of {example.id!r} is not a PNG")
         source = f"data:image/png;base64,{base64.b64encode(image).decode()}"
-        return element("img", src=source, alt=f"Test image {example.id}, labelled {label}")
+        # A PNG's width stands at bytes 16 to 20; images below the size shown keep their pixels.
+        is_small = int.from_bytes(image[16:20], "big") < IMAGE_WIDTH
+        return element(
+            "img",
+            src=source,
+            alt=f"Test image {example.id}, labelled {label}",
+            class_="small" if is_small else None,
+        )
     if "text" not in content:
         raise WorkdirError(f"examples.json: {example.id!r} has neither 'text' nor 'png'")
     text = re.sub(r"\n\s*\n", "\n\n", content["text"].strip())

@@ -88,7 +88,7 @@ tr.marked th { color: var(--accent); font-weight: 650; }
   z-index: 1; }
 .ladder tr.marked th, .wide tr.marked th { background: var(--band); }
 .ladder thead th { white-space: normal; }
-.ladder tbody th, .wide tbody th { min-width: 136px; }
+.ladder tbody th, .wide tbody th { min-width: 152px; }
 td.quiet, td.clear { white-space: nowrap; }
 .ladder th, .ladder td { padding-left: 11px; padding-right: 11px; }
 .ladder th:first-child { padding-left: 24px; }
@@ -153,6 +153,8 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .examples { display: grid; gap: 14px;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); align-items: start;
   margin-top: 16px; }
+.examples.pictures { grid-template-columns: repeat(auto-fill, minmax(min(100%, 205px), 1fr)); }
+.example img.small { image-rendering: pixelated; }
 .example { background: var(--surface); border: 1px solid var(--line); border-radius: 12px;
   padding: 16px 18px; min-width: 0; }
 .example h3 { font-size: 15px; font-weight: 600; }
@@ -161,7 +163,7 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
   overflow-wrap: anywhere; }
 .example .text, .example details { font-size: 14px; line-height: 1.5; overflow-wrap: anywhere;
   white-space: pre-line; }
-.example img { display: block; max-width: 100%; width: 168px; image-rendering: pixelated;
+.example img { display: block; max-width: 100%; width: 168px;
   border-radius: 6px; border: 1px solid var(--line); }
 details > summary { cursor: pointer; }
 .example summary { list-style: none; }
