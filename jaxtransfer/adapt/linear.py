@@ -145,7 +145,8 @@ def add_low_rank(
         flat = reduced.reshape(-1, a.shape[-1])
         return output + jnp.dot(flat, b, precision=precision).reshape(output.shape)
     if type(module) is nn.DenseGeneral:
-        contracted = [axis % x.ndim for axis in _tuple(module.axis)]
+        # Linen sorts the axes, so the kernel's rows are in the input's order.
+        contracted = sorted(axis % x.ndim for axis in _tuple(module.axis))
         kept = [axis for axis in range(x.ndim) if axis not in contracted]
         x = x.transpose(*kept, *contracted)
     flat = x.reshape(-1, a.shape[0])

@@ -62,7 +62,7 @@ class Target:
 def choose_targets(
     model: Model, rules: Sequence[str | Rule] | None, *, head: str | None, rank: int
 ) -> tuple[Target, ...]:
-    """The parameters with at least two axes that the rules choose; the head is never chosen.
+    """The matrices that the rules choose; neither biases nor the head are ever chosen.
 
     Args:
       model: the network.
@@ -81,7 +81,8 @@ def choose_targets(
         (info, name)
         for info in module_index(model).values()
         for name, shape in info.params.items()
-        if len(shape) >= 2 and parameter_path(info.path, name) not in in_head
+        # DenseGeneral and Einsum have biases of several axes, which are no matrices.
+        if len(shape) >= 2 and name != "bias" and parameter_path(info.path, name) not in in_head
     ]
     if rules is None:
         chosen = {i: rank for i, (info, _) in enumerate(candidates) if info.type in LINEAR}
