@@ -12,12 +12,13 @@ import toys
 from jaxtransfer import partition, trees
 from jaxtransfer.adapt import adapt
 from jaxtransfer.adapt.freezing import BitFit, Full, LinearProbe, TopStages
+from jaxtransfer.adapt.lora import LoRA
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.objectives import Context, Objective, l2_sp
 from jaxtransfer.train.state import init_state, variables_of
 from jaxtransfer.train.step import compute_dtype, make_predict, make_train_step
 
-METHODS = [LinearProbe(), TopStages(count=1), BitFit(), Full()]
+METHODS = [LinearProbe(), TopStages(count=1), BitFit(), LoRA(rank=4), Full()]
 
 
 def make_batch(rows=4, inputs=6, seed=0):
