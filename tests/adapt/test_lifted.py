@@ -120,7 +120,9 @@ def test_stacked_modules_get_stacked_leaves(name):
 def test_a_scan_that_does_not_pass_the_delta_is_refused_and_the_leaves_named():
     model = make(scanned({"params": 0}))
     method = LoRA(rank=2, targets=(".*/dense",), head=None)
-    with pytest.raises(AdaptationError, match=r"2 of 2.*'delta/layers/dense/lora_a'.*variable_axes"):
+    with pytest.raises(
+        AdaptationError, match=r"2 of 2.*'delta/layers/dense/lora_a'.*variable_axes"
+    ):
         adapt(model, method, rng=jax.random.key(0))
 
 

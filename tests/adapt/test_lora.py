@@ -232,9 +232,9 @@ def test_dropout_keeps_the_branch_unbiased():
     adapted = adapt(model, method, rng=jax.random.key(0))
     variables = randomised(adapted)
     keys = jax.random.split(jax.random.key(5), 4000)
-    draws = jax.jit(
-        jax.vmap(lambda key: logits(adapted, variables, x, train=True, rng=key)[0])
-    )(keys)
+    draws = jax.jit(jax.vmap(lambda key: logits(adapted, variables, x, train=True, rng=key)[0]))(
+        keys
+    )
     error = draws.std(axis=0) / np.sqrt(len(keys))
     np.testing.assert_array_less(
         jnp.abs(draws.mean(axis=0) - logits(adapted, variables, x)[0]), 4 * error
