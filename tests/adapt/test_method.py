@@ -190,5 +190,5 @@ def test_bottlenecks_say_why_they_cannot_act_or_merge():
     with pytest.raises(AdaptationError, match="no site 'attention_branch'; nearest: "):
         adapt(make(), Bottleneck(), rng=jax.random.key(0))
     adapted = adapt(make(), Bottleneck(sites=("mlp_branch",)), rng=jax.random.key(0))
-    with pytest.raises(AdaptationError, match="cannot be merged.*not linear"):
+    with pytest.raises(AdaptationError, match=r"cannot be merged.*not linear"):
         merge(adapted)
