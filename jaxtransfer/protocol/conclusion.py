@@ -81,37 +81,34 @@ def _chosen(
 def _against_probe(
     tuned: Sequence[str], probe: str, by_pair: Mapping[tuple[str, str], Comparison], metric: str
 ) -> str:
-    better, worse, unclear = [], [], []
+    groups: dict[str, list[str]] = {
+        "better are": [],
+        "worse are": [],
+        "not distinguishable are": [],
+        "undefined are": [],
+    }
     for rung in tuned:
         comparison = by_pair[rung, probe]
-        text = f"{rung} {comparison.difference.value:+.3f} [{comparison.ci[0]:+.3f}, {comparison.ci[1]:+.3f}]"
-        if not is_distinguishable(comparison):
-            unclear.append(text)
+        if comparison.ci is None:
+            groups["undefined are"].append(rung)
+        elif not is_distinguishable(comparison):
+            groups["not distinguishable are"].append(_figures(comparison, rung))
+        elif (comparison.difference.improvement or 0) > 0:
+            groups["better are"].append(_figures(comparison, rung))
         else:
-            (better if (comparison.difference.improvement or 0) > 0 else worse).append(text)
-    parts = [
-        f"{verb} {_listed(rungs)}"
-        for verb, rungs in (
-            ("better are", better),
-            ("worse are", worse),
-            ("not distinguishable are", unclear),
-        )
-        if rungs
-    ]
+            groups["worse are"].append(_figures(comparison, rung))
+    parts = [f"{verb} {_listed(rungs)}" for verb, rungs in groups.items() if rungs]
     return f"Against {probe} in test {metric} (corrected for all pairs): {'; '.join(parts)}."
 
 
 def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
     distinct = [item for item in within if is_distinguishable(item)]
-    largest = max(within, key=lambda item: abs(item.difference.value))
-    figures = (
-        f"{largest.first} minus {largest.second}, {largest.difference.value:+.3f}"
-        f" [{largest.ci[0]:+.3f}, {largest.ci[1]:+.3f}]"
-    )
+    largest = max(within, key=lambda item: abs(item.difference.value or 0.0))
+    figures = _figures(largest, f"{largest.first} minus {largest.second}")
     if not distinct:
         return (
-            f"The tuned rungs are not distinguishable from one another in test {metric}: the largest of"
-            f" {len(within)} differences is {figures}."
+            f"The tuned rungs are not distinguishable from one another in test {metric}: the"
+            f" largest of {len(within)} differences is {figures}."
         )
     pairs = [
         f"{item.first} over {item.second}"
@@ -120,9 +117,16 @@ def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
         for item in distinct
     ]
     return (
-        f"Among the tuned rungs, {len(distinct)} of {len(within)} test {metric} differences are distinguishable:"
-        f" {_listed(pairs)}; the largest is {figures}."
+        f"Among the tuned rungs, {len(distinct)} of {len(within)} differences in test {metric} are"
+        f" distinguishable: {_listed(pairs)}; the largest is {figures}."
     )
+
+
+def _figures(comparison: Comparison, name: str) -> str:
+    if comparison.ci is None:
+        return f"{name} undefined"
+    low, high = comparison.ci
+    return f"{name} {comparison.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _listed(names: Sequence[str]) -> str:

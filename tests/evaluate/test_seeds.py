@@ -1,0 +1,65 @@
+"""Metrics averaged over seeds: their value, and what their interval covers."""
+
+import numpy as np
+import pytest
+
+from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluate.metrics import measure
+from jaxtransfer.evaluate.seeds import combine, measure_seeds
+from jaxtransfer.evaluate.table import Predictions
+
+
+def table(rng, accuracy, n=200, ids=None):
+    labels = np.arange(n) % 2
+    right = rng.random(n) < accuracy
+    order = np.arange(n) if ids is None else ids
+    return Predictions(
+        ids=np.array([f"e{i}" for i in range(n)])[order],
+        labels=labels[order],
+        logits=np.eye(2)[np.where(right, labels, 1 - labels)][order],
+        classes=("a", "b"),
+    )
+
+
+def test_the_value_is_the_mean_over_seeds():
+    rng = np.random.default_rng(0)
+    tables = [table(rng, a) for a in (0.7, 0.8, 0.9)]
+    values = [measure(t, ["macro_f1"])["macro_f1"].value for t in tables]
+    measured = measure_seeds(tables, ["macro_f1"])["macro_f1"]
+    assert measured.value == pytest.approx(np.mean(values), abs=1e-12)
+    assert "mean over 3 seeds" in measured.definition
+
+
+def test_one_table_or_equal_tables_are_measured_as_one():
+    only = table(np.random.default_rng(1), 0.8)
+    for tables in ([only], [only, only, only]):
+        assert measure_seeds(tables, ["accuracy", "nll"]) == measure(only, ["accuracy", "nll"])
+
+
+def test_rows_are_matched_by_id():
+    rng = np.random.default_rng(2)
+    first, second = table(rng, 0.8), table(rng, 0.8)
+    shuffled = second.take(rng.permutation(len(second)))
+    assert measure_seeds([first, second], ["nll"]) == measure_seeds([first, shuffled], ["nll"])
+
+
+def test_the_interval_holds_both_variances():
+    """Accuracy of three seeds: p(1-p)/n within classes of the mean, plus s^2/3."""
+    rng = np.random.default_rng(3)
+    tables = [table(rng, a) for a in (0.6, 0.8, 0.95)]
+    correct = np.array([(t.predicted == t.labels).astype(float) for t in tables])
+    strata = [correct[:, tables[0].labels == c].mean(axis=0) for c in (0, 1)]
+    examples = sum(s.var(ddof=1) / len(s) for s in strata) / 4
+    seeds = correct.mean(axis=1).var(ddof=1) / 3
+    error, df = combine((examples, seeds), (198, 2))
+    from scipy.stats import t
+
+    half = t.ppf(0.975, df) * error
+    low, high = measure_seeds(tables, ["accuracy"], replicates=4000)["accuracy"].ci
+    assert high == 1.0  # cut at the bound
+    assert low == pytest.approx(correct.mean() - half, abs=0.01)
+
+
+def test_no_table_is_an_error():
+    with pytest.raises(EvaluationError, match="no table"):
+        measure_seeds([])
