@@ -109,8 +109,8 @@ class Bottleneck(Method):
                 return x
             if "/".join(module.path) not in paths or not module.has_variable(DELTA, _LEAVES[0]):
                 return x
-            leaves = (module.get_variable(DELTA, name).astype(x.dtype) for name in _LEAVES)
-            down_kernel, down_bias, up_kernel, up_bias = leaves
+            leaves: list[Array] = [module.get_variable(DELTA, name) for name in _LEAVES]
+            down_kernel, down_bias, up_kernel, up_bias = (y.astype(x.dtype) for y in leaves)
             flat = x.reshape(-1, x.shape[-1])
             hidden = activation(flat @ down_kernel + down_bias[None])
             return x + (hidden @ up_kernel + up_bias[None]).reshape(x.shape)

@@ -6,7 +6,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -161,11 +161,12 @@ def _reduce_by_convolution(module: nn.Conv, x: Array, a: Array) -> Array:
     layer = module.clone(
         parent=None, name=None, features=a.shape[-1], use_bias=False, dtype=x.dtype
     )
-    return layer.apply({"params": {"kernel": kernel}}, x)
+    reduced: Any = layer.apply({"params": {"kernel": kernel}}, x)
+    return reduced
 
 
 def _einsum(
-    equation: str, x: Array, a: Array, b: Array, shape: tuple[int, ...], precision: Any
+    equation: str, x: Array, a: Array, b: Array, shape: Sequence[int], precision: Any
 ) -> Array:
     lhs, kernel, out = einsum_labels(equation)
     rows = [label for label in kernel if label in lhs]
@@ -198,5 +199,5 @@ def einsum_labels(equation: str) -> tuple[str, str, str]:
     return lhs, kernel, out
 
 
-def _tuple(value: int | tuple[int, ...] | list[int]) -> tuple[int, ...]:
+def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)

@@ -135,8 +135,8 @@ class LoRA(Method):
             # finds the leaf unread and says so.
             if not module.has_variable(DELTA, a_name):
                 return output
-            a = module.get_variable(DELTA, a_name)
-            b = module.get_variable(DELTA, b_name)
+            a: Array = module.get_variable(DELTA, a_name)
+            b: Array = module.get_variable(DELTA, b_name)
             self._check_unstacked(target, a)
             drop = None
             if train and self.dropout and target.type is not nn.Embed:

@@ -5,9 +5,11 @@ A rule that chooses nothing is an error: a target list that matches only in part
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxtransfer import trees
 from jaxtransfer.adapt.linear import LINEAR, MatrixView, has_factored_form, matrix_view
@@ -176,13 +178,13 @@ def _read_elsewhere(model: Model, targets: Sequence[Target]) -> set[str]:
     if not tables:
         return set()
 
-    def silence(next_fun, args, kwargs, context):  # type: ignore[no-untyped-def]
+    def silence(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
         result = next_fun(*args, **kwargs)
         if type(context.module) is nn.Embed and "/".join(context.module.path) in tables:
-            return jax.tree.map(lambda x: jax.numpy.zeros(x.shape, x.dtype), result)
+            return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), result)
         return result
 
-    def run(params, rest, inputs):  # type: ignore[no-untyped-def]
+    def run(params: Any, rest: Any, inputs: Any) -> Any:
         with nn.intercept_methods(silence):
             return model.apply({**rest, PARAMS: params}, inputs)
 
