@@ -23,6 +23,7 @@ IDENTITY = "training.json"
 CHECKPOINTS = "checkpoints"
 STEP = "step_"
 BEST = "best_"
+DRAFT = ".orbax-checkpoint-tmp"
 
 
 class Checkpoints:
@@ -48,6 +49,7 @@ class Checkpoints:
         path = directory / IDENTITY
         with writing(path, 0):
             self._root.mkdir(parents=True, exist_ok=True)
+            self._remove_drafts()
             if path.exists():
                 _check_identity(path, json.loads(path.read_text()), identity)
             elif is_first():
@@ -98,6 +100,12 @@ class Checkpoints:
         loaded = self._read(f"{BEST}{step:09d}", like)
         return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(loaded))
 
+    def _remove_drafts(self) -> None:
+        # What a killed run, or a full disk, left of a checkpoint that was being written.
+        if is_first():
+            for entry in self._root.glob(f"*{DRAFT}*"):
+                shutil.rmtree(entry, ignore_errors=True)
+
     def _steps(self, prefix: str) -> list[int]:
         names = [entry.name for entry in self._root.iterdir() if entry.name.startswith(prefix)]
         numbers = [name.removeprefix(prefix) for name in names]
@@ -111,9 +119,13 @@ class Checkpoints:
         with writing(target, step, kept=kept):
             try:
                 ocp.save(target, _named(tree))
+            except OSError:
+                self._remove_drafts()
+                raise
             except (ValueError, RuntimeError) as error:
                 # TensorStore reports the operating system's errors as text.
                 if "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error):
+                    self._remove_drafts()
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise
 

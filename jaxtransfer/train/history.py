@@ -4,17 +4,21 @@ A row is `{"step": steps taken, name: float, ...}`. On resume the file is cut ba
 checkpointed step, so that it reads as if nothing had happened.
 """
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from absl import logging
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.train.checkpoint import writing
 from jaxtransfer.train.distributed import is_first
 
 FILE = "metrics.jsonl"
+BOARD = "tensorboard"
 Row = dict[str, float]
 
 
@@ -64,16 +68,27 @@ class History:
             file.write("".join(_line(row) for row in fresh))
             file.flush()
             os.fsync(file.fileno())
-        if self._board is not None:
+        with self._mirroring():
             for row in fresh:
                 for name, value in row.items():
-                    if name != "step":
+                    if name != "step" and self._board is not None:
                         self._board.add_scalar(name, value, int(row["step"]))
 
     def close(self) -> None:
         """Closes the TensorBoard file, if there is one."""
-        if self._board is not None:
-            self._board.close()
+        with self._mirroring():
+            if self._board is not None:
+                self._board.close()
+
+    @contextlib.contextmanager
+    def _mirroring(self) -> Iterator[None]:
+        # TensorBoard's file is a copy of metrics.jsonl: without it nothing is lost, and its errors
+        # must not hide those of the run.
+        try:
+            yield
+        except OSError as error:
+            logging.warning("no more rows go to TensorBoard: %s", error)
+            self._board = None
 
     def evaluations(self, criterion: str) -> list[tuple[int, float]]:
         """Step and criterion of each evaluation, in order."""
@@ -112,4 +127,4 @@ def _board(directory: pathlib.Path, step: int) -> Any:
         from tensorboardX import SummaryWriter
     except ImportError:  # an optional sink; metrics.jsonl holds everything
         return None
-    return SummaryWriter(str(directory), purge_step=step + 1)
+    return SummaryWriter(str(directory / BOARD), purge_step=step + 1)

@@ -30,6 +30,7 @@ from jaxtransfer.train.checkpoint import Checkpoints
 from jaxtransfer.train.compiled import SHARED, CompiledSteps
 from jaxtransfer.train.distributed import is_first
 from jaxtransfer.train.history import History, Row
+from jaxtransfer.train.outcome import Cost, Trained
 from jaxtransfer.train.predict import predict
 from jaxtransfer.train.progress import Progress
 from jaxtransfer.train.recipe import Recipe
@@ -39,52 +40,6 @@ from jaxtransfer.trees import Rule
 
 Measure = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 """`measure(logits (n, k), labels (n,))` gives metrics of validation by name."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a training run took.
-
-    Attributes:
-      seconds: of training steps, their data included; not of compilation, evaluation, saving.
-      compile_seconds: of tracing and compiling the step; 0 if it was there.
-      evaluation_seconds: of evaluations.
-      cache_seconds: of computing the activations of the frozen prefix that were not there.
-      flops: of all steps, by XLA's count, on one device.
-      peak_bytes: of a step on one device: arguments, outputs and temporaries.
-    """
-
-    seconds: float = 0.0
-    compile_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    cache_seconds: float = 0.0
-    flops: float = 0.0
-    peak_bytes: int = 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """The outcome of a training run.
-
-    Attributes:
-      adapted: what was trained, with the trained variables.
-      history: a row a step (`step`, `loss`, `grad_norm`, terms), and a row an evaluation (`step`,
-        `validation/...`).
-      steps: steps taken, fewer than the recipe's if training stopped early.
-      best_step: step of the variables, if an evaluation chose them; else `steps`.
-      cost: see `Cost`.
-    """
-
-    adapted: Adapted
-    history: list[Row]
-    steps: int
-    best_step: int
-    cost: Cost
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """All variables, trained."""
-        return self.adapted.variables
 
 
 def train(
@@ -396,6 +351,9 @@ def _cached(
     boundary = adapted.frozen_prefix
     if not boundary or any(name in augment for name in streams):
         return streams, 0
+    seen = recipe.steps * recipe.batch_size
+    if any(len(examples) > seen for examples in streams.values()):
+        return streams, 0  # computing every example once would cost more than the steps themselves
     found: dict[str, RandomAccess] = {}
     for name, examples in streams.items():
         activations = cache.examples(

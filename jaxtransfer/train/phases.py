@@ -14,7 +14,8 @@ from jaxtransfer.data.examples import RandomAccess
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.models.model import Model
 from jaxtransfer.objectives.terms import Objective
-from jaxtransfer.train.loop import Cost, Trained, train
+from jaxtransfer.train.loop import train
+from jaxtransfer.train.outcome import Trained, add_costs
 from jaxtransfer.train.recipe import Recipe
 
 
@@ -87,12 +88,3 @@ def fit(
         steps=sum(result.steps for result in results),
         cost=add_costs([result.cost for result in results]),
     )
-
-
-def add_costs(costs: Sequence[Cost]) -> Cost:
-    """Sums of times and operations, and the largest peak."""
-    total = {
-        field.name: sum(getattr(cost, field.name) for cost in costs)
-        for field in dataclasses.fields(Cost)
-    }
-    return Cost(**{**total, "peak_bytes": max(cost.peak_bytes for cost in costs)})

@@ -85,6 +85,12 @@ def test_cached_activations_change_nothing(method):
     assert without.cost.cache_seconds == 0
 
 
+def test_examples_that_are_not_all_met_are_not_cached():
+    cache = ActivationCache()
+    run(toys.make_adapted(LinearProbe()), recipe=toys.make_recipe(steps=2), cache=cache)
+    assert cache.builds == 0
+
+
 def test_an_augmented_stream_is_not_cached():
     cache = ActivationCache()
     noise = {"labeled": lambda x, rng: {"inputs": x["inputs"] + 1.0}}

@@ -13,7 +13,8 @@ import pytest
 import toys
 
 from jaxtransfer.adapt.freezing import LinearProbe
-from jaxtransfer.errors import WorkdirError
+from jaxtransfer.errors import TrainingError, WorkdirError
+from jaxtransfer.train import history
 from jaxtransfer.train.loop import train
 
 PROGRAM = pathlib.Path(__file__).parent / "killable.py"
@@ -100,6 +101,29 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch)
     np.testing.assert_array_equal(
         resumed.variables["params"]["head"]["kernel"], whole.variables["params"]["head"]["kernel"]
     )
+
+
+def test_a_board_that_cannot_be_written_hides_no_other_error(tmp_path, monkeypatch):
+    class Full:
+        def add_scalar(self, *_):
+            pass
+
+        def close(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(history, "_board", lambda *_: Full())
+    examples = toys.make_examples()
+    examples.arrays["inputs"][:] = np.nan
+    with pytest.raises(TrainingError, match="loss nan"):
+        run(tmp_path, streams={"labeled": examples})
+
+
+def test_what_a_killed_save_left_is_removed(tmp_path):
+    run(tmp_path)
+    draft = tmp_path / "checkpoints" / "step_000000013.orbax-checkpoint-tmp"
+    draft.mkdir()
+    assert run(tmp_path).steps == 12
+    assert not draft.exists()
 
 
 def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
