@@ -3,6 +3,7 @@
 Both compile once, take the same steps, and hand back rows of metrics now and then.
 """
 
+import abc
 import dataclasses
 import time
 import zlib
@@ -33,7 +34,7 @@ SCAN_LENGTH = 256
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
-class Runner:
+class Runner(abc.ABC):
     """Takes the steps of one run.
 
     Attributes:
@@ -83,15 +84,15 @@ class Runner:
         rates = (np.float32(self.recipe.learning_rate), np.float32(self.recipe.weight_decay))
         self._rates = tuple(sharding.place(rate, whole) for rate in rates)
 
+    @abc.abstractmethod
     def prepare(self, state: TrainState, step: int) -> None:
         """Compiles what `advance` will call, unless it is there."""
-        raise AssertionError("a Runner is a StepRunner or a ScanRunner")
 
+    @abc.abstractmethod
     def advance(
         self, state: TrainState, step: int, stop: int
     ) -> Iterator[tuple[TrainState, list[Row]]]:
         """Takes the steps from `step` to before `stop`; yields the state and the new rows."""
-        raise AssertionError("a Runner is a StepRunner or a ScanRunner")
 
     def _step(self):
         return make_train_step(
