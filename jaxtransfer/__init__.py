@@ -1,16 +1,16 @@
 """Transfer learning in JAX and Flax: the best adapted model, and the evidence that it is the best.
 
 The names below are the front door; every layer can be imported on its own
-(`jaxtransfer.adapt`, `jaxtransfer.data`, `jaxtransfer.evaluate`, `jaxtransfer.train`, ...).
+(`jaxtransfer.adapt`, `jaxtransfer.data`, `jaxtransfer.evaluation`, `jaxtransfer.train`, ...).
 """
 
-from jaxtransfer.adapt import LPFT, BitFit, Full, LinearProbe, LoRA, TopStages, adapt, merge
+from jaxtransfer.adapt import LPFT, BitFit, Full, LinearProbe, LoRA, TopStages
 from jaxtransfer.api import Fitted, evaluate, fit, load
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
 from jaxtransfer.data.splits import stratified_split
 from jaxtransfer.errors import JaxTransferError
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models.model import Model, from_module, with_head
 from jaxtransfer.version import __version__
 
@@ -27,13 +27,11 @@ __all__ = [
     "Table",
     "TopStages",
     "__version__",
-    "adapt",
     "evaluate",
     "fit",
     "from_module",
     "load",
     "load_table",
-    "merge",
     "stratified_split",
     "with_head",
 ]

@@ -18,8 +18,8 @@ from jaxtransfer.adapt.adapted import Adapted, Statistics
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.source import from_arrays
 from jaxtransfer.errors import ConfigError, DataError
-from jaxtransfer.evaluate.metrics import Measured, measure
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.metrics import Measured, measure
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.objectives import Objective, cross_entropy
@@ -189,7 +189,7 @@ def evaluate(
       what: a fitted model (with `inputs` and `labels`), a predictions table, or the path of one.
       inputs: n raw inputs.
       labels: n class names.
-      metrics: names; all of `jaxtransfer.evaluate.metrics.METRICS` if left out.
+      metrics: names; all of `jaxtransfer.evaluation.metrics.METRICS` if left out.
       confidence: of the intervals.
 
     Returns:

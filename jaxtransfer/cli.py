@@ -183,8 +183,8 @@ def _train(arguments: argparse.Namespace, config_words: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, config_words: list[str]) -> int:
-    from jaxtransfer.evaluate import table as tables
-    from jaxtransfer.evaluate.metrics import measure
+    from jaxtransfer.evaluation import table as tables
+    from jaxtransfer.evaluation.metrics import measure
 
     _refuse_config(config_words, "evaluate")
     printed: dict[str, dict[str, Any]] = {}

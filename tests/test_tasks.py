@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.evaluate.metrics import METRICS
+from jaxtransfer.evaluation.metrics import METRICS
 from jaxtransfer.tasks import TASKS, Classification, from_config
 
 

@@ -18,8 +18,8 @@ from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.errors import ConfigError, WorkdirError
-from jaxtransfer.evaluate import baselines, metrics
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation import baselines, metrics
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
 from jaxtransfer.optim import Group
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.evaluate.paired import PairedDifference, holm, paired_difference
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.paired import PairedDifference, holm, paired_difference
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.settings import AcceptanceSettings
 
 BASELINE, ACCEPTED, REJECTED = "baseline", "accepted", "rejected"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.adapt import package
-from jaxtransfer.evaluate.errors import hardest
-from jaxtransfer.evaluate.metrics import definition
-from jaxtransfer.evaluate.seeds import measure_seeds
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.errors import hardest
+from jaxtransfer.evaluation.metrics import definition
+from jaxtransfer.evaluation.seeds import measure_seeds
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, console, record
 from jaxtransfer.protocol.conclusion import conclude
 from jaxtransfer.protocol.decision import Verdict, climb, compare_family

@@ -86,7 +86,7 @@ class AcceptanceSettings:
     """The rule, fixed beforehand, by which a rung replaces the incumbent.
 
     Attributes:
-      metric: name of a metric of `jaxtransfer.evaluate`.
+      metric: name of a metric of `jaxtransfer.evaluation`.
       margin: what the paired difference has to exceed, in units of the metric.
       confidence: level of the intervals; 1 minus it is the error rate of the family of rungs.
     """

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.evaluate.metrics import measure
+from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.protocol import cells
 from jaxtransfer.protocol.ladder import save_adapter
 from jaxtransfer.protocol.problem import EVALUATED, prepare

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.decision import ACCEPTED, BASELINE, REJECTED, climb, compare_family
 from jaxtransfer.protocol.settings import AcceptanceSettings
 

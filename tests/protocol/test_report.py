@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.report import read, render, series, write_report
 
 CLASSES = ["business", "entertainment", "politics", "sports", "tech"]

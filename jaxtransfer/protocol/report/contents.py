@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.evaluate.metrics import definition
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.metrics import definition
+from jaxtransfer.evaluation.table import Predictions
 
 SCHEMA = 1
 ACCEPT, TEST = "accept", "test"

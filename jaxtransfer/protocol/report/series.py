@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxtransfer.evaluate.calibration import reliability
-from jaxtransfer.evaluate.errors import confusion_matrix
-from jaxtransfer.evaluate.probabilities import log_softmax
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.calibration import reliability
+from jaxtransfer.evaluation.errors import confusion_matrix
+from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.table import Predictions
 
 MAX_POINTS = 200
 """More points are averaged in runs of steps: a screen cannot show them and the file would grow."""

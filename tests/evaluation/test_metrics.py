@@ -8,10 +8,10 @@ import pytest
 from sklearn import metrics as sk
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.metrics import METRICS, Definition, Measured, measure, value
-from jaxtransfer.evaluate.probabilities import log_odds, softmax
-from jaxtransfer.evaluate.statistic import MeanStatistic
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.metrics import METRICS, Definition, Measured, measure, value
+from jaxtransfer.evaluation.probabilities import log_odds, softmax
+from jaxtransfer.evaluation.statistic import MeanStatistic
+from jaxtransfer.evaluation.table import Predictions
 
 
 def make(labels, logits):

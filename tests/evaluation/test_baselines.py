@@ -5,8 +5,8 @@ import pytest
 from sklearn.neighbors import NearestCentroid
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.baselines import majority_class, nearest_class_mean
-from jaxtransfer.evaluate.probabilities import log_softmax
+from jaxtransfer.evaluation.baselines import majority_class, nearest_class_mean
+from jaxtransfer.evaluation.probabilities import log_softmax
 
 
 def blobs(n, width, seed, spread=1.0, repeat=1):

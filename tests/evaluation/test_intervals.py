@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.intervals import acceleration, bca, bootstrap_weights, wilson
-from jaxtransfer.evaluate.metrics import measure
-from jaxtransfer.evaluate.statistic import MeanStatistic
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.intervals import acceleration, bca, bootstrap_weights, wilson
+from jaxtransfer.evaluation.metrics import measure
+from jaxtransfer.evaluation.statistic import MeanStatistic
+from jaxtransfer.evaluation.table import Predictions
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 5), (1, 1), (198, 200), (37, 90), (5, 5)])
@@ -94,8 +94,8 @@ def test_rescaled_weights_give_the_unbiased_variance_of_a_mean():
 
 
 def test_counted_and_weighted_bootstraps_of_macro_f1_have_one_distribution():
-    from jaxtransfer.evaluate.metrics import METRICS
-    from jaxtransfer.evaluate.statistic import Statistic
+    from jaxtransfer.evaluation.metrics import METRICS
+    from jaxtransfer.evaluation.statistic import Statistic
 
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 20)

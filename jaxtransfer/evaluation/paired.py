@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.intervals import bootstrap_weights, check_confidence, chunks
-from jaxtransfer.evaluate.metrics import Definition, definition, describe
-from jaxtransfer.evaluate.statistic import Statistic, Undefined
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks
+from jaxtransfer.evaluation.metrics import Definition, definition, describe
+from jaxtransfer.evaluation.statistic import Statistic, Undefined
+from jaxtransfer.evaluation.table import Predictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

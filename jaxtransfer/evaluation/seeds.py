@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.intervals import bootstrap_weights, check_confidence, chunks
-from jaxtransfer.evaluate.metrics import (
+from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks
+from jaxtransfer.evaluation.metrics import (
     METRICS,
     Definition,
     Measured,
@@ -18,8 +18,8 @@ from jaxtransfer.evaluate.metrics import (
     describe,
     measure,
 )
-from jaxtransfer.evaluate.statistic import Statistic, Undefined
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.statistic import Statistic, Undefined
+from jaxtransfer.evaluation.table import Predictions
 
 
 def measure_seeds(

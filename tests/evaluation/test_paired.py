@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.metrics import METRICS
-from jaxtransfer.evaluate.paired import holm, paired_difference
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.metrics import METRICS
+from jaxtransfer.evaluation.paired import holm, paired_difference
+from jaxtransfer.evaluation.table import Predictions
 
 CLASSES = ("a", "b")
 

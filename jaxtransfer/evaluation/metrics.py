@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError, nearest
-from jaxtransfer.evaluate import calibration
-from jaxtransfer.evaluate.intervals import acceleration, bca, check_confidence, wilson
-from jaxtransfer.evaluate.probabilities import log_odds, log_softmax
-from jaxtransfer.evaluate.statistic import (
+from jaxtransfer.evaluation import calibration
+from jaxtransfer.evaluation.intervals import acceleration, bca, check_confidence, wilson
+from jaxtransfer.evaluation.probabilities import log_odds, log_softmax
+from jaxtransfer.evaluation.statistic import (
     CountStatistic,
     MeanStatistic,
     RankStatistic,
@@ -19,7 +19,7 @@ from jaxtransfer.evaluate.statistic import (
     Statistic,
     Undefined,
 )
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.table import Predictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxtransfer.evaluate.intervals import bootstrap_weights, chunks
+from jaxtransfer.evaluation.intervals import bootstrap_weights, chunks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import EvaluationError, WorkdirError
-from jaxtransfer.evaluate.table import Predictions, concatenate
+from jaxtransfer.evaluation.table import Predictions, concatenate
 
 
 def make(**changes):

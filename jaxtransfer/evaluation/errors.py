@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.probabilities import log_softmax
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.table import Predictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

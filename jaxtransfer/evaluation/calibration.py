@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.intervals import chunks, wilson
-from jaxtransfer.evaluate.probabilities import log_softmax
-from jaxtransfer.evaluate.statistic import Statistic, grouped_sum
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.intervals import chunks, wilson
+from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.statistic import Statistic, grouped_sum
+from jaxtransfer.evaluation.table import Predictions
 
 BINS = 15
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.metrics import measure
-from jaxtransfer.evaluate.seeds import combine, measure_seeds
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.metrics import measure
+from jaxtransfer.evaluation.seeds import combine, measure_seeds
+from jaxtransfer.evaluation.table import Predictions
 
 
 def table(rng, accuracy, n=200, ids=None):

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import confusion_matrix as sk_confusion_matrix
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.errors import confusion_matrix, hardest
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.errors import confusion_matrix, hardest
+from jaxtransfer.evaluation.table import Predictions
 
 TABLE = Predictions(
     ids=["d", "a", "c", "b"],

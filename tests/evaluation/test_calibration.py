@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluate.calibration import calibration_error, reliability
-from jaxtransfer.evaluate.metrics import measure, value
-from jaxtransfer.evaluate.table import Predictions
+from jaxtransfer.evaluation.calibration import calibration_error, reliability
+from jaxtransfer.evaluation.metrics import measure, value
+from jaxtransfer.evaluation.table import Predictions
 
 
 def binary(confidence, correct):
