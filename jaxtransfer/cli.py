@@ -183,18 +183,21 @@ def _train(arguments: argparse.Namespace, config_words: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, config_words: list[str]) -> int:
-    from jaxtransfer.evaluation import table as tables
     from jaxtransfer.evaluation.metrics import measure
+    from jaxtransfer.evaluation.table import Predictions
 
     _refuse_config(config_words, "evaluate")
     printed: dict[str, dict[str, Any]] = {}
     for path in _table_files(arguments.tables):
-        predictions = tables.load(path)
-        splits = [arguments.split] if arguments.split else predictions.split_names or [None]
-        for split in splits:
-            chosen = predictions.select(split) if split else predictions
-            name = f"{path}#{split}" if split else str(path)
-            printed[name] = measure(chosen)
+        predictions = Predictions.load(path)
+        if arguments.split:
+            names: list[str] = [arguments.split]
+        else:
+            names = [] if predictions.split is None else list(dict.fromkeys(predictions.split))
+        for name in names:
+            printed[f"{path}#{name}"] = measure(predictions.select(name))
+        if not names:
+            printed[str(path)] = measure(predictions)
     if arguments.json:
         plain = {
             name: {metric: value.to_json() for metric, value in measured.items()}

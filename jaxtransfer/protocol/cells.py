@@ -5,6 +5,7 @@ A cell is done when its `cell.json` stands; a killed ladder runs only the cells 
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 from collections.abc import Mapping
@@ -26,8 +27,10 @@ from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
 from jaxtransfer.protocol.settings import RungSettings, TrainSettings, train_settings
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
+from jaxtransfer.train.outcome import Trained
 from jaxtransfer.train.phases import fit
 from jaxtransfer.train.predict import extract_features, predict
+from jaxtransfer.train.progress import Progress
 from jaxtransfer.train.recipe import Recipe
 
 BATCH = 50
@@ -110,7 +113,7 @@ def run_cell(
     seed: int,
     only_tune: bool = False,
     checkpoint_every: int = 0,
-    progress: Any = None,
+    progress: Progress | None = None,
 ) -> tuple[Cell, Adapted | None]:
     """Trains and predicts one cell, and writes `predictions.npz`, `history.jsonl` and `cell.json`.
 
@@ -135,7 +138,14 @@ def run_cell(
         logits = _baseline(bench, rung, examples)
     else:
         trained, recipe = _train(
-            bench, rung, learning_rate, seed, directory, checkpoint_every, progress
+            bench,
+            rung,
+            learning_rate=learning_rate,
+            seed=seed,
+            directory=directory,
+            draws_curve=not only_tune,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
         )
         adapted, history = trained.adapted, trained.history
         logits = predict(
@@ -166,7 +176,7 @@ def run_cell(
         "tuning": {"metric": metric, "value": metrics.value(table.select(TUNE), metric)},
     }
     table.save(directory / "predictions.npz")
-    _write(directory / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    _write(directory / "history.jsonl", "".join(_line(row) for row in history))
     facts["wall_seconds"] = time.perf_counter() - began
     _write(directory / "cell.json", json.dumps(facts, indent=1, sort_keys=True))
     return Cell(directory=directory, facts=facts), adapted
@@ -183,7 +193,7 @@ def describe_training(bench: Workbench, rung: RungSettings) -> dict[str, Any]:
         bench.problem.model(0),
         phases[-1],
         rng=jax.random.key(0),
-        statistics=train_settings(bench.problem.settings, rung).statistics,  # type: ignore[arg-type]
+        statistics=train_settings(bench.problem.settings, rung).statistics,
     )
     return _facts(adapted, rung)
 
@@ -195,7 +205,19 @@ def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
     return bench.problem.evaluated()
 
 
-def _train(bench, rung, learning_rate, seed, directory, checkpoint_every, progress):
+def _train(
+    bench: Workbench,
+    rung: RungSettings,
+    *,
+    learning_rate: float | None,
+    seed: int,
+    directory: pathlib.Path,
+    draws_curve: bool,
+    checkpoint_every: int,
+    progress: Progress | None,
+) -> tuple[Trained, Recipe]:
+    if learning_rate is None:
+        raise ConfigError(f"rung {rung.name!r} is trained and needs a learning rate")
     problem = bench.problem
     train = train_settings(problem.settings, rung)
     method = method_of(rung)
@@ -205,6 +227,8 @@ def _train(bench, rung, learning_rate, seed, directory, checkpoint_every, progre
     ]
     recipes = [dataclasses.replace(recipe, checkpoint_every=checkpoint_every) for recipe in recipes]
     metric = problem.settings.acceptance.metric
+    # A trial of a learning rate has no use for a curve, but early stopping needs its points.
+    evaluates = train.evaluate_every > 0 and (draws_curve or train.patience > 0)
 
     def measure(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         table = Predictions(
@@ -225,7 +249,7 @@ def _train(bench, rung, learning_rate, seed, directory, checkpoint_every, progre
         seed=seed,
         statistics=train.statistics,
         workdir=directory / "train" if checkpoint_every else None,
-        validation=problem.examples[TUNE] if train.evaluate_every else None,
+        validation=problem.examples[TUNE] if evaluates else None,
         measure=measure,
         cache=bench.cache,
         compiled=bench.compiled,
@@ -260,8 +284,9 @@ def recipe_of(
         layer_decay=train.layer_decay if isinstance(phase, Full) else 1.0,
         evaluate_every=train.evaluate_every,
         patience=train.patience,
+        keep_best=train.patience > 0,
         criterion="nll",
-        precision=train.precision,  # type: ignore[arg-type]
+        precision=train.precision,
         evaluation_batch_size=BATCH,
     )
 
@@ -320,6 +345,11 @@ def _baseline(bench: Workbench, rung: RungSettings, examples: Examples) -> np.nd
     return baselines.nearest_class_mean(
         found[0], train.labels, found[1], classes=len(problem.classes)
     )
+
+
+def _line(row: Mapping[str, float]) -> str:
+    plain = {name: None if math.isnan(value) else value for name, value in row.items()}
+    return json.dumps(plain) + "\n"
 
 
 def _write(path: pathlib.Path, text: str) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from jaxtransfer.errors import ConfigError, nearest
 
@@ -66,12 +66,12 @@ class TrainSettings:
     clip_norm: float = 1.0
     layer_decay: float = 1.0
     group_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    statistics: str = "frozen"
+    statistics: Literal["frozen", "updated"] = "frozen"
     label_smoothing: float = 0.0
     l2_sp: float = 0.0
     patience: int = 0
     evaluate_every: int = 0
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,8 @@ def train(
       objective: the loss.
       recipe: how.
       seed: of data order, augmentation and dropout.
-      validation: examples to evaluate on; the best evaluation's variables are returned.
+      validation: examples to evaluate on; the best evaluation's variables are returned, if
+        `recipe.keep_best`.
       measure: metrics of an evaluation; `loss` (cross-entropy, nats) and `accuracy` if left out.
       workdir: where to save checkpoints and metrics; nowhere if left out.
       mesh: see `sharding.default_mesh`.
@@ -203,9 +204,8 @@ class _Run:
 
     def __call__(self, state: TrainState, step: int) -> Trained:
         best: tuple[int, Any] | None = None
-        if step and self.saved is not None and self._best_evaluation():
-            chosen = self._best_evaluation()
-            assert chosen is not None
+        chosen = self._best_evaluation() if self.recipe.keep_best else None
+        if step and self.saved is not None and chosen:
             best = (chosen, self.saved.restore_best(chosen, _moving(state)))
         taken, finished = 0, self._is_over(step)
         if not finished:
@@ -218,7 +218,7 @@ class _Run:
             if self._is_due(step, self.recipe.evaluate_every) and self.validation is not None:
                 with self.watch("evaluation_seconds"):
                     self._evaluate(state, step)
-                if self._best_evaluation() == step:
+                if self.recipe.keep_best and self._best_evaluation() == step:
                     best = (step, jax.tree.map(_copy, _moving(state)))
             finished = self._is_over(step)
             if self.saved is not None and (

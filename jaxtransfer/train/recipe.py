@@ -26,6 +26,8 @@ class Recipe:
       layer_decay: factor on the rate from a stage to the one below it; 1 for none.
       evaluate_every: steps between evaluations; 0 evaluates after the last step alone.
       patience: evaluations without improvement after which training stops; 0 never stops early.
+      keep_best: whether the best evaluation's variables are returned, and not the last step's;
+        stopping early needs it.
       criterion: name of the validation metric that decides which evaluation is the best.
       higher_is_better: whether a larger criterion is better.
       checkpoint_every: steps between checkpoints; 0 saves after the last step alone.
@@ -48,6 +50,7 @@ class Recipe:
     layer_decay: float = 1.0
     evaluate_every: int = 0
     patience: int = 0
+    keep_best: bool = True
     criterion: str = "loss"
     higher_is_better: bool = False
     checkpoint_every: int = 0
@@ -66,6 +69,8 @@ class Recipe:
             raise ConfigError(
                 f"recipe: patience={self.patience} counts evaluations; set evaluate_every"
             )
+        if self.patience and not self.keep_best:
+            raise ConfigError("recipe: patience stops at the best evaluation; set keep_best")
         compute_dtype(self.precision)
 
     def optimizer(self, adapted: Adapted) -> Optimizer:
