@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -150,8 +151,21 @@ def add_low_rank(
         kept = [axis for axis in range(x.ndim) if axis not in contracted]
         x = x.transpose(*kept, *contracted)
     flat = x.reshape(-1, a.shape[0])
-    reduced = jnp.dot(flat, a, precision=precision)
+    reduced = _reduce(flat, a, precision)
     return output + jnp.dot(reduced, b, precision=precision).reshape(output.shape)
+
+
+def _reduce(
+    x: Float[Array, "tokens rows"], a: Float[Array, "rows rank"], precision: Any
+) -> Float[Array, "tokens rank"]:
+    """`x A`, with a gradient of `A` that is fast on XLA's CPU backend.
+
+    XLA computes `x^T g` `(rows, rank)` 4 to 10 times slower than `g^T x` `(rank, rows)`, and folds
+    a transposition of the latter back into the former; the barrier, whose transpose is a barrier
+    too, keeps it from that.
+    """
+    transposed = jax.lax.optimization_barrier(a.T)
+    return jax.lax.dot_general(x, transposed, (((1,), (1,)), ((), ())), precision=precision)
 
 
 def _reduce_by_convolution(module: nn.Conv, x: Array, a: Array) -> Array:
