@@ -14,8 +14,12 @@ KEYS = "keys"
 VALUES = "values"
 
 NAMES = (ATTENTION_BRANCH, MLP_BRANCH, BLOCK_INPUT, KEYS, VALUES)
-"""The sites that backbones of this package place: residual branches `(B, T, D)` just before they
-are added, a block's input `(B, T, D)` and attention's keys and values `(B, T, heads, head_dim)`."""
+"""The sites that backbones of this package place.
+
+Transformers: the residual branches `(B, T, D)` just before they are added, a block's input
+`(B, T, D)`, attention's keys and values `(B, T, heads, head_dim)`. Convolutional networks: a block's
+input `(B, H, W, C)`.
+"""
 
 
 class Site(nn.Module):

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 def test_a_small_bert_agrees_with_transformers(tmp_path, activation):
-    """Hidden states within 2e-6, with padding and two segments."""
+    """Hidden states within 1e-5, with padding and two segments."""
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=50,
@@ -50,5 +50,6 @@ def test_a_small_bert_agrees_with_transformers(tmp_path, activation):
     np.testing.assert_allclose(
         np.asarray(hidden)[mask > 0],
         expected.last_hidden_state.numpy()[mask > 0],
-        atol=2e-6 * float(np.abs(expected.last_hidden_state).max()) + 2e-6,
+        atol=1e-5,
+        rtol=0,
     )
