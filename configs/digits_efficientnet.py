@@ -55,8 +55,13 @@ def get_config() -> ConfigDict:
         {"method": "linear_probe", "learning_rates": (1e-3, 1e-2), "steps": 200}
     )
     config.methods.bitfit = ConfigDict({"method": "bitfit", "learning_rates": (1e-3, 1e-2)})
+    # An EfficientNet has no dense layers below the head: its 1x1 convolutions are the linear maps.
     config.methods.lora = ConfigDict(
-        {"method": "lora", "options": {"rank": 8, "alpha": 16.0}, "learning_rates": (1e-3, 3e-3)}
+        {
+            "method": "lora",
+            "options": {"rank": 8, "alpha": 16.0, "targets": (r".*/(expand|project)/conv",)},
+            "learning_rates": (1e-3, 3e-3),
+        }
     )
     config.methods.last_two_blocks = ConfigDict(
         {"method": "top_stages", "options": {"count": 2}, "learning_rates": (3e-4, 1e-3)}

@@ -21,9 +21,10 @@ from jaxtransfer.errors import ConfigError, DataError
 from jaxtransfer.evaluation.metrics import Measured, measure
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
-from jaxtransfer.models.model import Model, with_head
+from jaxtransfer.models.model import Model, Predictor, with_head, without_head
 from jaxtransfer.objectives import Objective, cross_entropy
 from jaxtransfer.optim import Group
+from jaxtransfer.pretrained.fingerprint import fingerprint
 from jaxtransfer.train.phases import fit as fit_phases
 from jaxtransfer.train.predict import predict as predict_logits
 from jaxtransfer.train.recipe import Recipe
@@ -38,11 +39,13 @@ class Fitted:
     Attributes:
       adapted: model, method and trained variables.
       classes: names of the classes, in the order of the logits.
+      base_hash: fingerprint of the pretrained variables that training began from.
       history: a row a training step; empty for one that was loaded.
     """
 
     adapted: Adapted
     classes: tuple[str, ...]
+    base_hash: str
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def logits(self, inputs: Sequence[Any]) -> Float[np.ndarray, "n k"]:
@@ -74,7 +77,7 @@ class Fitted:
 
     def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
         """Saves what was trained as a shareable directory; the base is named by URI and hash."""
-        return package.save(self.adapted, directory, classes=self.classes)
+        return package.save(self.adapted, directory, classes=self.classes, base_hash=self.base_hash)
 
 
 def load(uri_or_file: str | os.PathLike[str], **options: Any) -> Model | Fitted:
@@ -95,7 +98,8 @@ def load(uri_or_file: str | os.PathLike[str], **options: Any) -> Model | Fitted:
                 f"{path} is an adapter, whose options are saved in it; leave out {sorted(options)}"
             )
         adapted, classes = package.load(path)
-        return Fitted(adapted=adapted, classes=classes)
+        base = package.read_description(path)["base"]
+        return Fitted(adapted=adapted, classes=classes, base_hash=base["hash"])
     return zoo.load(str(uri_or_file), **options)
 
 
@@ -138,6 +142,7 @@ def fit(
       TrainingError: if the loss is no finite number.
     """
     method = LoRA() if method is None else method
+    encoder = without_head(model) if isinstance(model.module, Predictor) else model
     table = from_arrays(inputs, [str(label) for label in labels])
     if len(table.classes) < 2:
         raise DataError(f"classification needs two classes; the labels have {list(table.classes)}")
@@ -162,7 +167,7 @@ def fit(
         for index, phase in enumerate(phases)
     ]
     trained = fit_phases(
-        with_head(model, len(table.classes), rng=jax.random.key(seed)),
+        with_head(encoder, len(table.classes), rng=jax.random.key(seed)),
         method,
         {"labeled": Examples(table, model.preprocess)},
         Objective((cross_entropy(),)) if objective is None else objective,
@@ -172,7 +177,12 @@ def fit(
         workdir=workdir,
         **options,
     )
-    return Fitted(adapted=trained.adapted, classes=table.classes, history=trained.history)
+    return Fitted(
+        adapted=trained.adapted,
+        classes=table.classes,
+        base_hash=fingerprint(encoder.variables),
+        history=trained.history,
+    )
 
 
 def evaluate(

@@ -9,6 +9,7 @@ import errno
 import json
 import pathlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -137,8 +138,11 @@ def load_config(config_words: Sequence[str]) -> Any:
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
-        values(argv)
-        return values.config
+        with warnings.catch_warnings():
+            # ml_collections loads the file by a function that newer Pythons deprecate.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            values(argv)
+            return values.config
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         overrides = [word for word in config_words if word.startswith("--config.")]
         message = " ".join(str(error).split())

@@ -114,7 +114,7 @@ def load(
         was trained on, or the leaves do not fit.
     """
     path = pathlib.Path(directory)
-    description = _read_description(path)
+    description = read_description(path)
     if base is None:
         from jaxtransfer.models import zoo
 
@@ -179,7 +179,12 @@ def _fill(path: pathlib.Path, adapted: Adapted, arrays: Mapping[str, Any]) -> di
     return trees.unflatten_variables(filled, adapted.variables)
 
 
-def _read_description(path: pathlib.Path) -> dict[str, Any]:
+def read_description(path: pathlib.Path) -> dict[str, Any]:
+    """What `adapter.json` says: method, base, classes, head and preprocessing.
+
+    Raises:
+      PretrainedError: if it is missing, malformed or of another format.
+    """
     file = path / DESCRIPTION
     try:
         description = json.loads(file.read_text(encoding="utf-8"))

@@ -59,12 +59,12 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 def missing(path: Path) -> PretrainedError:
     """The error for a path that does not exist, with the nearest names that do."""
-    parent = path.parent
+    first, parent = path, path.parent
     while not parent.is_dir() and parent != parent.parent:
-        parent, path = parent.parent, parent
+        parent, first = parent.parent, parent
     there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
     return PretrainedError(
-        f"{path} does not exist; nearest names in {parent.resolve()}: {nearest(path.name, there)}"
+        f"{path} does not exist; nearest names in {parent.resolve()}: {nearest(first.name, there)}"
     )
 
 

@@ -91,6 +91,13 @@ def rates_of(rung: RungSettings) -> tuple[float, ...]:
     return tuple(rates)
 
 
+def check_rung(rung: RungSettings) -> None:
+    """Finds what is wrong with a rung before anything runs; raises as `method_of` and `rates_of`."""
+    if not rung.is_baseline:
+        method_of(rung)
+    rates_of(rung)
+
+
 def load_cell(directory: pathlib.Path) -> Cell | None:
     """The cell that stands in a directory, or None if it is not finished."""
     path = directory / "cell.json"

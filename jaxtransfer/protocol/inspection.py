@@ -8,15 +8,13 @@ import numpy as np
 
 from jaxtransfer import trees
 from jaxtransfer.adapt import adapt, from_description
+from jaxtransfer.data.load import load_table
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.partition import is_trainable
 from jaxtransfer.protocol.console import align
 from jaxtransfer.protocol.settings import LadderSettings
-
-CLASSES_SHOWN = 2
-"""Width of the head in the table when no data says how many classes there are."""
 
 
 def of_model(uri: str) -> list[dict[str, Any]]:
@@ -36,9 +34,9 @@ def of_config(settings: LadderSettings, rung: str | None = None) -> list[dict[st
     chosen = settings.rung(rung) if rung else settings.rungs[-1]
     if chosen.is_baseline:
         raise ConfigError(f"rung {chosen.name!r} is a baseline without parameters; inspect another")
+    classes = load_table(settings.data).classes
     encoder = zoo.load(settings.model.uri, **settings.model.options)
-    classes = len(settings.task.get("classes", ())) or CLASSES_SHOWN
-    model = with_head(encoder, classes, rng=jax.random.key(0))
+    model = with_head(encoder, len(classes), rng=jax.random.key(0))
     method = from_description({"method": chosen.method, **chosen.options}).phases()[-1]
     adapted = adapt(model, method, rng=jax.random.key(0))
     leaves = trees.flatten_variables(adapted.variables)

@@ -49,7 +49,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
     """
     definition(settings.acceptance.metric)
     for rung in settings.rungs:
-        cells.rates_of(rung)
+        cells.check_rung(rung)
     claim(workdir, settings)
     total = sum(_cell_count(settings, rung) for rung in settings.rungs)
     progress = console.LadderProgress(total)

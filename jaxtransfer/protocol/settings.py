@@ -124,7 +124,12 @@ class RungSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LadderSettings:
-    """Everything that decides a ladder's outcome."""
+    """Everything that decides a ladder's outcome.
+
+    Attributes:
+      rungs: in the order in which they are climbed.
+      spare: methods that the config defines and this ladder does not climb.
+    """
 
     name: str
     model: ModelSettings
@@ -136,19 +141,22 @@ class LadderSettings:
     rungs: tuple[RungSettings, ...]
     seeds: tuple[int, ...]
     task: Mapping[str, Any]
+    spare: tuple[RungSettings, ...] = ()
 
     def rung(self, name: str) -> RungSettings:
         """The rung of that name; ConfigError with the nearest names if there is none."""
-        for rung in self.rungs:
-            if rung.name == name:
-                return rung
-        raise ConfigError(
-            f"no rung {name!r} in config {self.name!r}; nearest: {nearest(name, [r.name for r in self.rungs])}"
-        )
+        known = {rung.name: rung for rung in (*self.rungs, *self.spare)}
+        if name not in known:
+            raise ConfigError(
+                f"config {self.name!r} defines no rung {name!r}; nearest: {nearest(name, known)}"
+            )
+        return known[name]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `run.json` holds them and `hash` digests them."""
-        return json.loads(json.dumps(dataclasses.asdict(self), default=dict))
+        values = dataclasses.asdict(dataclasses.replace(self, spare=()))
+        values.pop("spare")
+        return json.loads(json.dumps(values, default=dict))
 
     @property
     def hash(self) -> str:
@@ -193,6 +201,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         tuning=_read("tuning", TuningSettings, values, needed=False),
         acceptance=_read("acceptance", AcceptanceSettings, values, needed=False),
         rungs=tuple(_rung(name, methods) for name in names),
+        spare=tuple(_rung(name, methods) for name in methods if name not in names),
         seeds=seeds,
         task=dict(values.get("task", {"kind": "classification"})),
     )
@@ -263,7 +272,7 @@ def _check_values(settings: LadderSettings) -> None:
             "config.acceptance needs margin >= 0 and confidence between 0.5 and 1, not"
             f" {settings.acceptance.margin} and {settings.acceptance.confidence}"
         )
-    for rung in settings.rungs:
+    for rung in (*settings.rungs, *settings.spare):
         train = train_settings(settings, rung)
         if train.steps < 1 or train.batch_size < 1:
             raise ConfigError(f"rung {rung.name!r} needs steps >= 1 and batch_size >= 1")

@@ -41,6 +41,7 @@ def run(
       WorkdirError: if the work directory belongs to another run.
     """
     chosen = settings.rung(rung)
+    cells.check_rung(chosen)
     rates = cells.rates_of(chosen)
     if learning_rate is not None and not rates:
         raise ConfigError(f"rung {rung!r} is a baseline: it has no learning rate")

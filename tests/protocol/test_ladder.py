@@ -1,0 +1,197 @@
+"""The whole ladder on a tiny model and corpus: every rung, resumption, the record and the order of events."""
+
+import copy
+import json
+
+import pytest
+
+from jaxtransfer.errors import ConfigError, EvaluationError, WorkdirError
+from jaxtransfer.evaluation.metrics import value
+from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol import cells, ladder
+from jaxtransfer.protocol.settings import from_config
+
+RECORD_KEYS = {"task", "hashes", "rungs", "chosen", "versions"}
+RUNG_KEYS = {
+    "name",
+    "method",
+    "rules",
+    "hyperparameters",
+    "seeds",
+    "trainable",
+    "metrics",
+    "cost",
+    "decision",
+    "reason",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(ladder_values, tmp_path_factory):
+    """The work directory and record of a ladder that ran to its end."""
+    workdir = tmp_path_factory.mktemp("ladder") / "run"
+    return workdir, ladder.run(from_config(ladder_values), workdir, command="jaxtransfer ladder")
+
+
+def test_every_rung_is_in_the_record_with_its_evidence(finished, ladder_values):
+    workdir, record = finished
+    assert set(record) >= RECORD_KEYS
+    assert set(record["hashes"]) == {"data", "splits", "base", "config"}
+    assert [rung["name"] for rung in record["rungs"]] == list(ladder_values["rungs"])
+    for rung in record["rungs"]:
+        assert set(rung) >= RUNG_KEYS
+        assert set(rung["cost"]) >= {"seconds", "flops", "peak_bytes"}
+        assert rung["seeds"] == [0, 1]
+        for split, n in (("tune", 12), ("accept", 12), ("calibration", 12), ("test", 30)):
+            measured = rung["metrics"][split]["macro_f1"]
+            assert set(measured) >= {"value", "ci", "n"}
+            assert measured["n"] == n
+    assert json.loads((workdir / "record.json").read_text()) == record
+
+
+def test_metrics_of_the_record_are_those_of_the_tables(finished):
+    workdir, record = finished
+    for rung in record["rungs"]:
+        tables = [
+            Predictions.load(workdir / "predictions" / f"{rung['name']}-seed{seed}.npz")
+            for seed in rung["seeds"]
+        ]
+        found = [value(table.select("test"), "macro_f1") for table in tables]
+        expected = rung["metrics"]["test"]["macro_f1"]["value"]
+        assert sum(found) / len(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_trainable_parameters_grow_as_the_methods_say(finished):
+    _, record = finished
+    trainable = {rung["name"]: rung["trainable"] for rung in record["rungs"]}
+    head = 16 * 3 + 3
+    assert trainable["majority_class"] == trainable["nearest_mean"] == 0
+    assert trainable["linear_probe"] == head
+    # Per layer: query, key, value, output 16x16; up 16x24; down 24x16; at rank 2.
+    assert trainable["lora"] == head + 2 * (4 * 2 * 32 + 2 * 40 + 2 * 40)
+    assert trainable["full"] == trainable["lp_ft"] > trainable["last_block"] > trainable["bitfit"]
+
+
+def test_duplicates_are_removed_and_said(finished):
+    _, record = finished
+    assert record["data"]["duplicates_removed"] >= 2
+    assert record["data"]["total"] == 92
+    assert "exact duplicates" in record["data"]["duplicates"]
+
+
+def test_the_learning_rate_is_the_best_on_the_tuning_half(finished):
+    _, record = finished
+    for rung in record["rungs"]:
+        if rung["tuning"]:
+            best = max(rung["tuning"], key=lambda t: (t["value"], -t["learning_rate"]))
+            assert rung["hyperparameters"]["learning_rate"] == best["learning_rate"]
+
+
+def test_splits_are_disjoint_and_stored(finished):
+    workdir, record = finished
+    splits = json.loads((workdir / "splits.json").read_text())
+    ids = [name for group in splits["ids"].values() for name in group]
+    assert len(ids) == len(set(ids))
+    assert splits["hash"] == record["hashes"]["splits"]
+    assert len(splits["ids"]["train"]) == 12
+
+
+def test_the_decision_was_written_before_test_predictions_were_read(finished):
+    workdir, record = finished
+    decision = json.loads((workdir / "decision.json").read_text())
+    assert decision["chosen"] == record["chosen"]
+    assert (workdir / "decision.json").stat().st_mtime_ns <= (
+        workdir / "record.json"
+    ).stat().st_mtime_ns
+
+
+def test_the_decision_does_not_depend_on_test_labels(finished, ladder_values, monkeypatch):
+    """Reading the test split raises until the decision stands; deciding works all the same."""
+    workdir, record = finished
+    opened = []
+    select = Predictions.select
+
+    def watched(table, split):
+        if split == "test" and not (workdir / "decision.json").exists():
+            raise AssertionError("test predictions were read before the decision")
+        opened.append(split)
+        return select(table, split)
+
+    (workdir / "decision.json").unlink()
+    monkeypatch.setattr(Predictions, "select", watched)
+    again = ladder.run(from_config(ladder_values), workdir, command="jaxtransfer ladder")
+    assert again["chosen"] == record["chosen"]
+    assert "test" in opened
+
+
+def test_the_same_command_resumes_and_repeats_no_finished_cell(
+    finished, ladder_values, monkeypatch, capsys
+):
+    workdir, record = finished
+    lost = workdir / "cells" / cells.cell_name("lora", 0.01, 1, "run")
+    before = Predictions.load(lost / "predictions.npz").logits
+    (lost / "cell.json").unlink()
+    ran = []
+    run_cell = cells.run_cell
+
+    def counted(bench, rung, directory, **options):
+        ran.append(directory)
+        return run_cell(bench, rung, directory, **options)
+
+    monkeypatch.setattr(cells, "run_cell", counted)
+    again = ladder.run(from_config(ladder_values), workdir, command="jaxtransfer ladder")
+    assert ran == [lost]
+    assert (Predictions.load(lost / "predictions.npz").logits == before).all()
+    assert again["chosen"] == record["chosen"]
+    shown = capsys.readouterr()
+    assert "(kept)" in shown.err
+    assert "report.html" in shown.out
+    for rung in ladder_values["rungs"]:
+        assert rung in shown.out
+
+
+def test_a_workdir_of_another_config_is_refused(finished, ladder_values):
+    workdir, _ = finished
+    other = copy.deepcopy(ladder_values)
+    other["train"]["steps"] = 7
+    with pytest.raises(WorkdirError, match=r"config.train.steps is 6 there and 7 here"):
+        ladder.run(from_config(other), workdir)
+
+
+def test_a_workdir_whose_data_changed_is_refused(finished, ladder_values, topic_folder):
+    workdir, _ = finished
+    stray = topic_folder / "tools" / "999.txt"
+    stray.write_text("hammer and nail there")
+    try:
+        with pytest.raises(WorkdirError, match="begun with other data"):
+            ladder.run(from_config(ladder_values), workdir)
+    finally:
+        stray.unlink()
+
+
+def test_a_directory_with_other_files_is_left_alone(tmp_path, ladder_values):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(WorkdirError, match="not empty"):
+        ladder.run(from_config(ladder_values), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_unknown_metric_and_method_fail_before_anything_runs(tmp_path, ladder_values):
+    other = copy.deepcopy(ladder_values)
+    other["acceptance"]["metric"] = "macro_f"
+    with pytest.raises(EvaluationError, match="nearest: 'macro_f1'"):
+        ladder.run(from_config(other), tmp_path / "a")
+    other = copy.deepcopy(ladder_values)
+    other["methods"]["lora"]["options"] = {"ranks": 4}
+    with pytest.raises(ValueError, match="nearest: 'rank'"):
+        ladder.run(from_config(other), tmp_path / "b")
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_rate_for_a_method_without_suggestion_is_asked_for(ladder_values):
+    other = copy.deepcopy(ladder_values)
+    other["methods"]["lora"].pop("learning_rates")
+    assert cells.rates_of(from_config(other).rung("lora")) == (5e-4, 1.5e-3)
+    with pytest.raises(ConfigError, match="no rung 'lor'; nearest"):
+        from_config(other).rung("lor")
