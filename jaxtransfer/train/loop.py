@@ -32,6 +32,7 @@ from jaxtransfer.train.distributed import is_first
 from jaxtransfer.train.history import History, Row
 from jaxtransfer.train.outcome import Cost, Trained
 from jaxtransfer.train.predict import predict
+from jaxtransfer.train.prefix import above_prefix, takes_scan
 from jaxtransfer.train.progress import Progress
 from jaxtransfer.train.recipe import Recipe
 from jaxtransfer.train.runner import Runner, ScanRunner, StepRunner
@@ -104,7 +105,7 @@ def train(
     used = {name: streams[name] for name in objective.streams}
     cache = ActivationCache() if cache is None else cache
     before = cache.seconds
-    used, start = _cached(adapted, used, augment, recipe, cache, compiled)
+    used, start = above_prefix(adapted, used, augment, recipe, cache, compiled)
     watch = _Watch(cache_seconds=cache.seconds - before)
 
     optimizer = recipe.optimizer(adapted)
@@ -123,7 +124,7 @@ def train(
     if saved is not None and resumed is not None:
         state = sharding.place(saved.restore(state), shardings)
 
-    runner: Runner = (ScanRunner if _scans(adapted, recipe, start, augment) else StepRunner)(
+    runner: Runner = (ScanRunner if takes_scan(adapted, recipe, start, augment) else StepRunner)(
         adapted=adapted,
         objective=objective,
         optimizer=optimizer,
@@ -338,47 +339,6 @@ def _check_streams(streams: Mapping[str, RandomAccess], objective: Objective) ->
                 f"the objective reads a stream {name!r} that is not given; nearest:"
                 f" {nearest(name, streams)}"
             )
-
-
-def _cached(
-    adapted: Adapted,
-    streams: dict[str, RandomAccess],
-    augment: Mapping[str, Augment],
-    recipe: Recipe,
-    cache: ActivationCache,
-    compiled: CompiledSteps,
-) -> tuple[dict[str, RandomAccess], int]:
-    boundary = adapted.frozen_prefix
-    if not boundary or any(name in augment for name in streams):
-        return streams, 0
-    seen = recipe.steps * recipe.batch_size
-    if any(len(examples) > seen for examples in streams.values()):
-        return streams, 0  # computing every example once would cost more than the steps themselves
-    found: dict[str, RandomAccess] = {}
-    for name, examples in streams.items():
-        activations = cache.examples(
-            adapted,
-            adapted.variables,
-            examples,
-            boundary,
-            precision=recipe.precision,
-            batch_size=recipe.evaluation_batch_size,
-            compiled=compiled,
-        )
-        if activations is None:
-            return streams, 0
-        found[name] = activations
-    return found, boundary
-
-
-def _scans(adapted: Adapted, recipe: Recipe, start: int, augment: Mapping[str, Augment]) -> bool:
-    if recipe.scan is None:
-        return start > 0 and start >= len(adapted.model.stages) - 1
-    if recipe.scan and augment:
-        raise ConfigError(
-            "recipe: scan=True takes examples as they are; leave out the augmentation"
-        )
-    return recipe.scan
 
 
 def _identity(
