@@ -3,6 +3,7 @@
 Every thread, fused AdamW, scaled-dot-product attention, no gradient kept for what is frozen, no dropout (as on our side).
 """
 
+import copy
 import os
 import warnings
 from typing import Any
@@ -120,19 +121,23 @@ def probe(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
     model.encoder.requires_grad_(False)
     features = torch.compile(model.features) if task["compile"] else model.features
     ids, mask, labels = (torch.from_numpy(arrays[name]) for name in ("ids", "mask", "labels"))
-    optimizer = torch.optim.AdamW(
-        model.head.parameters(), lr=task["learning_rate"], weight_decay=0.0, fused=True
-    )
     generator = torch.Generator().manual_seed(0)
+
+    def start(head: torch.nn.Linear) -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
+        rate = task["learning_rate"]
+        parameters = head.parameters()
+        return head, torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
+
+    usual, by_hand = start(model.head), start(copy.deepcopy(model.head))
 
     def encode(rows: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             return features(ids[rows], mask[rows])
 
-    def one_epoch(of: Any) -> float:
-        losses = []
+    def one_epoch(trained: Any, of: Any) -> float:
+        (head, optimizer), losses = trained, []
         for rows in torch.randperm(len(ids), generator=generator).split(task["batch"]):
-            loss = functional.cross_entropy(model.head(of(rows)), labels[rows])
+            loss = functional.cross_entropy(head(of(rows)), labels[rows])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -140,13 +145,13 @@ def probe(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
         return float(np.mean(losses))
 
     def epoch() -> dict[str, Any]:
-        loss, seconds = worker.timed(lambda: one_epoch(encode))
+        loss, seconds = worker.timed(lambda: one_epoch(usual, encode))
         return {"loss": loss, "seconds": seconds}
 
     def cached(epochs: int) -> dict[str, Any]:
         def run() -> float:
             kept = torch.cat([encode(rows) for rows in torch.arange(len(ids)).split(task["batch"])])
-            return [one_epoch(lambda rows: kept[rows]) for _ in range(epochs)][-1]
+            return [one_epoch(by_hand, lambda rows: kept[rows]) for _ in range(epochs)][-1]
 
         loss, seconds = worker.timed(run)
         return {"loss": loss, "seconds": seconds}
