@@ -277,6 +277,7 @@ def recipe_of(
     rates = {**phase.suggested_multipliers, **train.group_rates}
     steps, rate = train.steps, learning_rate
     if not is_last:
+        rates = dict(phase.suggested_multipliers)
         steps = int(rung.first_phase.get("steps", train.steps))
         rate = float(rung.first_phase.get("learning_rate", phase.suggested_learning_rates[0]))
     return Recipe(
