@@ -122,14 +122,14 @@ def test_other_mistakes_are_messages_too(config, tmp_path, capsys):
 def test_a_full_disk_is_said_and_what_is_finished_is_kept(config, tmp_path, capsys, monkeypatch):
     from jaxtransfer.protocol import cells
 
-    write = cells._write
+    write = cells.write_json
 
-    def full(path, text):
-        if path.name == "cell.json" and "linear_probe" in str(path):
+    def full(path, content):
+        if "linear_probe" in str(path):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        write(path, text)
+        write(path, content)
 
-    monkeypatch.setattr(cells, "_write", full)
+    monkeypatch.setattr(cells, "write_json", full)
     words = ["ladder", "--config", config, "--workdir", tmp_path / "run"]
     assert run(*words) == 2
     shown = capsys.readouterr().err

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer import partition, trees
-from jaxtransfer.adapt import Full, from_description
+from jaxtransfer.adapt import Full, from_description, package
 from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.data.examples import Examples
@@ -25,6 +26,7 @@ from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
 from jaxtransfer.optim import Group
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
 from jaxtransfer.protocol.settings import RungSettings, TrainSettings, train_settings
+from jaxtransfer.protocol.workdir import write_json, write_text
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.outcome import Trained
@@ -119,10 +121,11 @@ def run_cell(
     learning_rate: float | None,
     seed: int,
     only_tune: bool = False,
+    saves_adapter: bool = False,
     checkpoint_every: int = 0,
     progress: Progress | None = None,
-) -> tuple[Cell, Adapted | None]:
-    """Trains and predicts one cell, and writes `predictions.npz`, `history.jsonl` and `cell.json`.
+) -> Cell:
+    """Trains and predicts one cell; `cell.json` is written last, when all the rest is there.
 
     Args:
       bench: what cells share.
@@ -131,11 +134,12 @@ def run_cell(
       learning_rate: None for a baseline.
       seed: of head, new leaves, data order and dropout.
       only_tune: predict the tuning half alone, for a trial of a learning rate.
+      saves_adapter: whether to write the trained leaves as a shareable `adapter/`.
       checkpoint_every: steps between checkpoints; 0 writes none.
       progress: as for `train.loop.train`.
 
     Returns:
-      The cell, and the trained model unless the rung is a baseline.
+      The cell.
     """
     began = time.perf_counter()
     directory.mkdir(parents=True, exist_ok=True)
@@ -183,26 +187,25 @@ def run_cell(
         "tuning": {"metric": metric, "value": metrics.value(table.select(TUNE), metric)},
     }
     table.save(directory / "predictions.npz")
-    _write(directory / "history.jsonl", "".join(_line(row) for row in history))
+    if adapted is not None and saves_adapter:
+        package.save(
+            adapted,
+            directory / "adapter",
+            classes=bench.problem.classes,
+            base_hash=bench.problem.hashes["base"],
+        )
+    write_text(directory / "history.jsonl", "".join(_line(row) for row in history))
     facts["wall_seconds"] = time.perf_counter() - began
-    _write(directory / "cell.json", json.dumps(facts, indent=1, sort_keys=True))
-    return Cell(directory=directory, facts=facts), adapted
+    write_json(directory / "cell.json", facts)
+    return Cell(directory=directory, facts=facts)
 
 
-def describe_training(bench: Workbench, rung: RungSettings) -> dict[str, Any]:
-    """Method, rules and trainable parameters of a rung, from shapes alone."""
-    if rung.is_baseline:
-        return _baseline_facts(bench, rung)
-    import jax
-
-    phases = method_of(rung).phases()
-    adapted = adapt(
-        bench.problem.model(0),
-        phases[-1],
-        rng=jax.random.key(0),
-        statistics=train_settings(bench.problem.settings, rung).statistics,
-    )
-    return _facts(adapted, rung)
+def copy_adapter(cell: Cell, workdir: pathlib.Path) -> None:
+    """Copies a cell's adapter to the work directory's own; a baseline has none, and none stays."""
+    source, target = cell.directory / "adapter", workdir / "adapter"
+    shutil.rmtree(target, ignore_errors=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
 
 
 def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
@@ -358,9 +361,3 @@ def _baseline(bench: Workbench, rung: RungSettings, examples: Examples) -> np.nd
 def _line(row: Mapping[str, float]) -> str:
     plain = {name: None if math.isnan(value) else value for name, value in row.items()}
     return json.dumps(plain) + "\n"
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text)
-    draft.replace(path)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.adapt import package
 from jaxtransfer.evaluation.errors import hardest
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.seeds import measure_seeds
@@ -113,7 +112,10 @@ def decide(
     comparisons = (
         compare_family(test, pairs, dataclasses.replace(rule, margin=0.0)) if pairs else []
     )
-    rungs = [_rung_facts(item, tables[item.rung.name], rule.confidence) for item in climbed]
+    rungs = [
+        _rung_facts(item, tables[item.rung.name], problem.task.metrics, rule.confidence)
+        for item in climbed
+    ]
     measured = {rung["name"]: rung["metrics"][TEST][rule.metric] for rung in rungs}
     probe = next((item.rung.name for item in climbed if item.rung.method == "linear_probe"), None)
     conclusion = conclude(
@@ -196,11 +198,15 @@ def _run(
     state = "kept"
     if cell is None:
         began = time.perf_counter()
-        cell, adapted = cells.run_cell(
-            bench, rung, directory, learning_rate=rate, seed=seed, only_tune=purpose == "tune"
+        cell = cells.run_cell(
+            bench,
+            rung,
+            directory,
+            learning_rate=rate,
+            seed=seed,
+            only_tune=purpose == "tune",
+            saves_adapter=purpose == "run" and seed == bench.problem.settings.seeds[0],
         )
-        if adapted is not None and purpose == "run" and seed == bench.problem.settings.seeds[0]:
-            save_adapter(bench.problem, adapted, directory / "adapter")
         state = f"{time.perf_counter() - began:.1f} s"
     value = cell.facts["tuning"]["value"]
     shown = "undefined" if value is None else f"{value:.3f}"
@@ -210,18 +216,15 @@ def _run(
     return cell
 
 
-def save_adapter(problem: Problem, adapted: Any, directory: pathlib.Path) -> None:
-    """Saves a trained model as a shareable adapter directory."""
-    package.save(adapted, directory, classes=problem.classes, base_hash=problem.hashes["base"])
-
-
-def _rung_facts(item: Climbed, tables: Sequence[Predictions], confidence: float) -> dict[str, Any]:
+def _rung_facts(
+    item: Climbed, tables: Sequence[Predictions], names: Sequence[str], confidence: float
+) -> dict[str, Any]:
     facts = item.cells[0].facts
     metrics = {
         split: {
             name: value.to_json()
             for name, value in measure_seeds(
-                [table.select(split) for table in tables], confidence=confidence
+                [table.select(split) for table in tables], names, confidence=confidence
             ).items()
         }
         for split in EVALUATED
@@ -266,10 +269,7 @@ def _write_evidence(
     worst = hardest(tables[chosen][0].select(TEST), HARDEST)
     write_json(workdir / "examples.json", examples_of(problem, [example.id for example in worst]))
     best = next(item for item in climbed if item.rung.name == chosen)
-    source, target = best.cells[0].directory / "adapter", workdir / "adapter"
-    if source.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target)
+    cells.copy_adapter(best.cells[0], workdir)
 
 
 def _only(tables: Mapping[str, Sequence[Predictions]], split: str) -> dict[str, list[Predictions]]:

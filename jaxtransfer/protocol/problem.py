@@ -11,16 +11,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxtransfer import tasks
 from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
 from jaxtransfer.data.splits import Splits, halves, stratified_split
-from jaxtransfer.errors import ConfigError
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.pretrained.fingerprint import fingerprint
 from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.tasks import Task
 
 TRAIN, TUNE, ACCEPT, CALIBRATION, TEST = "train", "tune", "accept", "calibration", "test"
 EVALUATED = (TUNE, ACCEPT, CALIBRATION, TEST)
@@ -32,6 +33,7 @@ class Problem:
 
     Attributes:
       settings: the ladder's settings.
+      task: what is predicted: classes, loss, metrics.
       encoder: the pretrained network, without a head.
       table: all examples, without exact duplicates.
       splits: positions of each split in the table; validation is its two halves, `tune` and `accept`.
@@ -41,6 +43,7 @@ class Problem:
     """
 
     settings: LadderSettings
+    task: Task
     encoder: Model
     table: Table
     splits: Mapping[str, np.ndarray]
@@ -55,7 +58,7 @@ class Problem:
 
     def model(self, seed: int) -> Model:
         """The encoder with a head drawn from a seed."""
-        return with_head(self.encoder, len(self.classes), rng=jax.random.key(seed))
+        return with_head(self.encoder, self.task.outputs, rng=jax.random.key(seed))
 
     def evaluated(self) -> tuple[Examples, np.ndarray]:
         """All examples that predictions are written for, one after another, and each one's split."""
@@ -75,10 +78,9 @@ def prepare(settings: LadderSettings) -> Problem:
     """
     raw = load_table(settings.data)
     table, duplicates = deduplicate(raw)
-    if len(table.classes) < 2:
-        raise ConfigError(
-            f"classification needs at least two classes; the data have {list(table.classes)}"
-        )
+    task = tasks.from_config(
+        {**settings.task, "classes": table.classes, "criterion": settings.acceptance.metric}
+    )
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     sizes = {name: size for name, size in settings.splits.sizes.items() if size}
     drawn = stratified_split(
@@ -110,6 +112,7 @@ def prepare(settings: LadderSettings) -> Problem:
     }
     return Problem(
         settings=settings,
+        task=task,
         encoder=encoder,
         table=table,
         splits=splits,

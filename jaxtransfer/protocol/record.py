@@ -14,6 +14,7 @@ from jaxtransfer.protocol.conclusion import is_distinguishable
 from jaxtransfer.protocol.decision import Comparison, Verdict
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, versions
+from jaxtransfer.protocol.workdir import write_json
 
 FILE = "record.json"
 SCHEMA = 1
@@ -55,9 +56,7 @@ def build(
         "schema": SCHEMA,
         "name": settings.name,
         "task": {
-            **settings.task,
-            "kind": settings.task.get("kind", "classification"),
-            "classes": list(problem.classes),
+            **problem.task.describe(),
             "metric": rule.metric,
             "margin": rule.margin,
             "confidence": rule.confidence,
@@ -87,11 +86,8 @@ def build(
 
 def write(record: Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
     """Writes `record.json`, whole or not at all."""
-    path = workdir / FILE
-    draft = path.with_name(f"{FILE}.part")
-    draft.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-    draft.replace(path)
-    return path
+    write_json(workdir / FILE, record)
+    return workdir / FILE
 
 
 def read(workdir: pathlib.Path) -> dict[str, Any]:

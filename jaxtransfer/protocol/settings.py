@@ -53,7 +53,8 @@ class TrainSettings:
       statistics: `frozen` or `updated` BatchNorm statistics.
       label_smoothing: mass spread over the other classes.
       l2_sp: weight of the pull towards the pretrained values.
-      patience: evaluations without a better tuning metric before training stops; 0 trains to the last step.
+      patience: evaluations without a lower negative log-likelihood on the tuning half after which
+        training stops and the best one counts; 0 trains to the last step.
       evaluate_every: steps between those evaluations, which also draw the learning curves; 0 for none.
       precision: `auto`, `float32` or `bfloat16`.
     """
@@ -128,6 +129,8 @@ class LadderSettings:
 
     Attributes:
       rungs: in the order in which they are climbed.
+      task: `kind` and fields of the task, but for `classes`, which the data say, and `criterion`,
+        which is the metric of `acceptance`.
       spare: methods that the config defines and this ladder does not climb.
     """
 
@@ -203,7 +206,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         rungs=tuple(_rung(name, methods) for name in names),
         spare=tuple(_rung(name, methods) for name in methods if name not in names),
         seeds=seeds,
-        task=dict(values.get("task", {"kind": "classification"})),
+        task={"kind": "classification", **values.get("task", {})},
     )
     _check_values(settings)
     return settings
@@ -262,6 +265,9 @@ def _check_keys(place: str, values: Mapping[str, Any], known: set[str]) -> None:
 
 
 def _check_values(settings: LadderSettings) -> None:
+    for name, place in (("classes", "the data"), ("criterion", "config.acceptance.metric")):
+        if name in settings.task:
+            raise ConfigError(f"config.task says {name!r}, which comes from {place}; leave it out")
     for name in ("validation", "test"):
         if settings.splits.sizes.get(name, 0) < 2:
             raise ConfigError(f"config.splits.sizes needs {name!r} with at least 2 examples")

@@ -7,7 +7,6 @@ import shutil
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.protocol import cells
-from jaxtransfer.protocol.ladder import save_adapter
 from jaxtransfer.protocol.problem import EVALUATED, prepare
 from jaxtransfer.protocol.settings import LadderSettings, train_settings
 from jaxtransfer.protocol.workdir import bind, claim
@@ -63,21 +62,21 @@ def run(
             compiled=CompiledSteps(),
             cache=ActivationCache(directory=workdir / "cache"),
         )
-        cell, adapted = cells.run_cell(
+        cell = cells.run_cell(
             bench,
             alone.rungs[0],
             directory,
             learning_rate=rate,
             seed=number,
+            saves_adapter=True,
             checkpoint_every=max(1, train_settings(alone, alone.rungs[0]).steps // CHECKPOINTS),
             progress=make_progress(name),
         )
-        if adapted is not None:
-            save_adapter(problem, adapted, workdir / "adapter")
         shutil.rmtree(workdir / "cache", ignore_errors=True)
     for folder, suffix in (("predictions", "npz"), ("history", "jsonl")):
         (workdir / folder).mkdir(exist_ok=True)
         shutil.copyfile(directory / f"{folder}.{suffix}", workdir / folder / f"{name}.{suffix}")
+    cells.copy_adapter(cell, workdir)
     table = cell.predictions
     for split in EVALUATED:
         if split in problem.splits:

@@ -71,8 +71,13 @@ def bind(workdir: pathlib.Path, problem: Problem) -> None:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Writes a JSON file, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file, whole or not at all."""
     draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    draft.write_text(text)
     draft.replace(path)
 
 

@@ -133,12 +133,13 @@ class ActivationCache:
         """Hash of all that the activations depend on.
 
         That is: the frozen leaves below the boundary (the method too, if new leaves are among
-        them), the module, preprocessing, ids and contents of the examples, the dtype, the boundary,
+        them), the module and how it is called, preprocessing, ids and contents of the examples, the dtype, the boundary,
         and the versions of this package and of JAX on this platform.
         """
         parts = [
             self._fingerprint(below),
             repr(adapted.model.module),
+            _description_of(adapted.model.call),
             repr(adapted.method) if below.get(DELTA) else "",
             examples.fingerprint,
             hashlib.sha256("\n".join(map(str, examples.ids)).encode()).hexdigest(),
@@ -167,6 +168,16 @@ class ActivationCache:
         self._entries[key] = entry
         while sum(_size(e) for e in self._entries.values()) > self.memory_budget:
             self._entries.popitem(last=False)
+
+
+def _description_of(call: Callable[..., Any]) -> str:
+    """What a call does, as text: a value's fields, or a function's name, code and closure."""
+    code = getattr(call, "__code__", None)
+    if code is None:
+        return repr(call)
+    closure = [repr(cell.cell_contents) for cell in getattr(call, "__closure__", None) or ()]
+    parts = [call.__module__, call.__qualname__, code.co_code.hex(), repr(code.co_consts), *closure]
+    return " ".join([*parts, *map(str, code.co_names)])
 
 
 def _size(entry: ArrayExamples) -> int:
