@@ -74,6 +74,6 @@ parity: $(VENV)/.installed-parity ## compare with torch, transformers and peft (
 bench: $(VENV)/.installed-parity ## time against transformers + peft; writes experiments/benchmarks/results
 	$(BIN)/python experiments/benchmarks/peers.py
 
-clean: ## remove .venv, runs and caches
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove .venv and caches (runs/ stays)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

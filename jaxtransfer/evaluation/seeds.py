@@ -9,7 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks
+from jaxtransfer.evaluation.intervals import (
+    bootstrap_weights,
+    check_confidence,
+    chunks,
+    wilson,
+)
 from jaxtransfer.evaluation.metrics import (
     METRICS,
     Definition,
@@ -35,7 +40,8 @@ def measure_seeds(
     For one table, or tables with equal predictions (a method without a seed), this is
     `metrics.measure`. Otherwise the squared standard error is the variance over a bootstrap of the
     examples, stratified by label, of the mean over seeds, plus s^2/S of the S values; the interval
-    is Student's t with Satterthwaite's degrees of freedom, cut at the metric's bounds. A simulated
+    is Student's t with Satterthwaite's degrees of freedom, cut at the metric's bounds; that of a
+    proportion is at least as wide as Wilson's for its mean. A simulated
     metric is averaged, without an interval.
 
     Args:
@@ -115,13 +121,21 @@ def _measure(
     half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error if error else 0.0
     low, high = defined.bounds
     mean = float(values.mean())
-    return Measured(
-        name=defined.name,
-        value=mean,
-        ci=(max(low, mean - half), min(high, mean + half)),
-        n=n,
-        definition=text,
-    )
+    ci = (max(low, mean - half), min(high, mean + half))
+    if defined.interval == "wilson":
+        # Near 0 and 1 the examples hardly vary, and only Wilson's interval knows what n is worth.
+        alone = wilson(round(mean * n), n, confidence)
+        ci = (min(ci[0], alone[0]), max(ci[1], alone[1]))
+    elif not error:
+        return Measured(
+            name=defined.name,
+            value=mean,
+            ci=None,
+            n=n,
+            definition=text,
+            undefined="nothing varies among these examples and seeds",
+        )
+    return Measured(name=defined.name, value=mean, ci=ci, n=n, definition=text)
 
 
 def combine(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from jaxtransfer.adapt import Full, from_description, package
 from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.data.examples import Examples
-from jaxtransfer.errors import ConfigError, WorkdirError
+from jaxtransfer.errors import ConfigError, TrainingError, WorkdirError
 from jaxtransfer.evaluation import baselines, metrics
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
@@ -36,6 +36,13 @@ from jaxtransfer.train.progress import Progress
 from jaxtransfer.train.recipe import Recipe
 
 BATCH = 50
+BASELINE_FACTS: Mapping[str, Any] = {
+    "rules": [],
+    "trainable": 0,
+    "cost": {"seconds": 0.0, "flops": 0.0, "peak_bytes": 0},
+    "steps": 0,
+}
+CELL_KEYS = {"rung", "learning_rate", "seed", "tuning", "cost", "wall_seconds", "diverged"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +75,7 @@ class Cell:
 
 def cell_name(rung: str, learning_rate: float | None, seed: int, purpose: str) -> str:
     """Directory of a cell inside `cells/`."""
-    rate = "" if learning_rate is None else f"-lr{learning_rate:g}"
+    rate = "" if learning_rate is None else f"-lr{learning_rate!r}"
     return f"{rung}/{purpose}{rate}-seed{seed}"
 
 
@@ -101,16 +108,23 @@ def check_rung(rung: RungSettings) -> None:
 
 
 def load_cell(directory: pathlib.Path) -> Cell | None:
-    """The cell that stands in a directory, or None if it is not finished."""
+    """The cell that stands in a directory, or None if it is not finished.
+
+    Raises:
+      WorkdirError: if `cell.json` is damaged.
+    """
     path = directory / "cell.json"
     if not path.is_file():
         return None
     try:
-        return Cell(directory=directory, facts=json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
-        raise WorkdirError(
-            f"{path} is damaged ({error}); remove it to run the cell again"
-        ) from error
+        facts = json.loads(path.read_text())
+        missing = sorted(CELL_KEYS - set(facts))
+    except (json.JSONDecodeError, TypeError) as error:
+        missing = [str(error)]
+    if missing:
+        raise WorkdirError(f"{path} is damaged ({missing}); remove it to run the cell again")
+    is_whole = facts["diverged"] or (directory / "predictions.npz").is_file()
+    return Cell(directory=directory, facts=facts) if is_whole else None
 
 
 def run_cell(
@@ -140,24 +154,43 @@ def run_cell(
 
     Returns:
       The cell.
+
+    Raises:
+      TrainingError: if the loss is no finite number; a trial (`only_tune`) says so in its facts
+        instead, since a rate that diverges is an answer.
     """
     began = time.perf_counter()
     directory.mkdir(parents=True, exist_ok=True)
-    adapted, history, facts = None, [], dict(_baseline_facts(bench, rung))
+    adapted, history = None, []
+    metric = bench.problem.settings.acceptance.metric
+    facts = {
+        **BASELINE_FACTS,
+        "method": {"method": rung.method},
+        "rung": rung.name,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "diverged": "",
+        "tuning": {"metric": metric, "value": None},
+    }
     examples, split_names = _examples(bench, only_tune)
     if rung.is_baseline:
         logits = _baseline(bench, rung, examples)
     else:
-        trained, recipe = _train(
-            bench,
-            rung,
-            learning_rate=learning_rate,
-            seed=seed,
-            directory=directory,
-            draws_curve=not only_tune,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-        )
+        try:
+            trained, recipe = _train(
+                bench,
+                rung,
+                learning_rate=learning_rate,
+                seed=seed,
+                directory=directory,
+                draws_curve=not only_tune,
+                checkpoint_every=checkpoint_every,
+                progress=progress,
+            )
+        except TrainingError as error:
+            if not only_tune:
+                raise
+            return _finish(directory, {**facts, "diverged": str(error)}, began)
         adapted, history = trained.adapted, trained.history
         logits = predict(
             adapted,
@@ -179,13 +212,7 @@ def run_cell(
         classes=bench.problem.classes,
         split=split_names,
     )
-    metric = bench.problem.settings.acceptance.metric
-    facts |= {
-        "rung": rung.name,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "tuning": {"metric": metric, "value": metrics.value(table.select(TUNE), metric)},
-    }
+    facts["tuning"] = {"metric": metric, "value": metrics.value(table.select(TUNE), metric)}
     table.save(directory / "predictions.npz")
     if adapted is not None and saves_adapter:
         package.save(
@@ -195,9 +222,13 @@ def run_cell(
             base_hash=bench.problem.hashes["base"],
         )
     write_text(directory / "history.jsonl", "".join(_line(row) for row in history))
-    facts["wall_seconds"] = time.perf_counter() - began
-    write_json(directory / "cell.json", facts)
-    return Cell(directory=directory, facts=facts)
+    return _finish(directory, facts, began)
+
+
+def _finish(directory: pathlib.Path, facts: Mapping[str, Any], began: float) -> Cell:
+    done = {**facts, "wall_seconds": time.perf_counter() - began}
+    write_json(directory / "cell.json", done)
+    return Cell(directory=directory, facts=done)
 
 
 def copy_adapter(cell: Cell, workdir: pathlib.Path) -> None:
@@ -209,10 +240,11 @@ def copy_adapter(cell: Cell, workdir: pathlib.Path) -> None:
 
 
 def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
+    problem = bench.problem
     if only_tune:
-        examples = bench.problem.examples[TUNE]
+        examples = problem.examples[TUNE]
         return examples, np.full(len(examples), TUNE)
-    return bench.problem.evaluated()
+    return problem.evaluated, problem.evaluated_splits
 
 
 def _train(
@@ -316,16 +348,6 @@ def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
         "method": method_of(rung).describe(),
         "rules": [[rule.pattern, rule.value] for rule in adapted.rules],
         "trainable": int(sum(np.prod(leaf.shape) for leaf in leaves)),
-    }
-
-
-def _baseline_facts(bench: Workbench, rung: RungSettings) -> dict[str, Any]:
-    return {
-        "method": {"method": rung.method},
-        "rules": [],
-        "trainable": 0,
-        "cost": {"seconds": 0.0, "flops": 0.0, "peak_bytes": 0},
-        "steps": 0,
     }
 
 

@@ -43,8 +43,7 @@ def conclude(
         for verdict in verdicts.values()
         if verdict.comparison is not None
         and verdict.comparison.second == chosen
-        and verdict.comparison.ci is not None
-        and verdict.comparison.ci[1] > margin
+        and _may_exceed(verdict.comparison, margin)
     ]
     if open_rungs:
         sentences.append(
@@ -60,9 +59,12 @@ def conclude(
     return sentences
 
 
-def is_distinguishable(comparison: Comparison) -> bool:
-    """Whether the corrected interval excludes no difference."""
-    return comparison.ci is not None and (comparison.ci[0] > 0 or comparison.ci[1] < 0)
+def _may_exceed(comparison: Comparison, margin: float) -> bool:
+    """Whether the interval holds an improvement by more than the margin."""
+    if comparison.ci is None:
+        return False
+    low, high = comparison.ci
+    return (high if comparison.difference.maximise else -low) > margin
 
 
 def _chosen(
@@ -71,11 +73,11 @@ def _chosen(
     value = measured[chosen]
     if value["value"] is None:
         return f"Chosen: {chosen}; its test {metric} is undefined: {value['undefined']}."
-    interval = f" [{value['ci'][0]:.3f}, {value['ci'][1]:.3f}]" if value["ci"] else ""
-    return (
-        f"Chosen: {chosen}, with a test {metric} of {value['value']:.3f}{interval}"
-        f" ({confidence:.0%} interval, n={value['n']}, mean over seeds)."
-    )
+    level = ""
+    if value["ci"]:
+        low, high = value["ci"]
+        level = f" [{low:.3f}, {high:.3f}] ({confidence:.0%} interval)"
+    return f"Chosen: {chosen}, with a test {metric} of {value['value']:.3f}{level}, n={value['n']}."
 
 
 def _against_probe(
@@ -91,7 +93,7 @@ def _against_probe(
         comparison = by_pair[rung, probe]
         if comparison.ci is None:
             groups["undefined are"].append(rung)
-        elif not is_distinguishable(comparison):
+        elif not comparison.is_significant:
             groups["not distinguishable are"].append(_figures(comparison, rung))
         elif (comparison.difference.improvement or 0) > 0:
             groups["better are"].append(_figures(comparison, rung))
@@ -102,7 +104,7 @@ def _against_probe(
 
 
 def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
-    distinct = [item for item in within if is_distinguishable(item)]
+    distinct = [item for item in within if item.is_significant]
     largest = max(within, key=lambda item: abs(item.difference.value or 0.0))
     figures = _figures(largest, f"{largest.first} minus {largest.second}")
     if not distinct:

@@ -89,7 +89,11 @@ def interval(measured: Mapping[str, Any]) -> str:
 
 
 def signed_interval(difference: Mapping[str, Any]) -> str:
-    """A difference and its interval, with signs."""
+    """A difference and its interval, with signs; `undefined` where there is none."""
+    if difference["value"] is None:
+        return "undefined"
+    if difference["ci"] is None:
+        return f"{difference['value']:+.3f}"
     low, high = difference["ci"]
     return f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
 

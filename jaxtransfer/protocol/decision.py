@@ -1,8 +1,9 @@
 """The acceptance rule: a rung replaces the incumbent only when its paired interval clears the margin.
 
-Against one incumbent, all rungs above it form a family, corrected by Holm (1979); the cheapest one that clears the margin
-becomes the incumbent, and the rungs above it are compared with it in turn. When all rungs are in truth equal, the
-probability of any acceptance is therefore at most 1 - confidence.
+Against one incumbent, all rungs above it form a family, corrected by Holm (1979); the cheapest one
+that clears the margin becomes the incumbent, and the rungs above it are compared with it in turn.
+The error rate, 1 - confidence, is that of each such family: when all rungs are in truth equal it
+bounds the chance of any acceptance; after a true step, the rungs above have a rate of their own.
 """
 
 import dataclasses
@@ -25,16 +26,21 @@ class Comparison:
       first: the rung that is tried.
       second: the rung it is compared with.
       difference: metric of `first` minus metric of `second`, averaged over seeds.
-      ci: interval at the level that Holm's step gives this comparison; None where it is undefined.
-      p_adjusted: Holm's p-value of `first` not improving on `second` by more than the margin, twice
-        the one-sided tail; 1 where it is undefined.
+      ci: interval at the level of Holm's step, so that it excludes the margin (no difference, if the
+        family is two-sided) exactly where the comparison is significant; None where undefined.
+      p_value: of `first` not improving on `second` by more than the margin, twice the one-sided
+        tail; of no difference, if the family is two-sided; 1 where it is undefined.
+      p_adjusted: the same, adjusted by Holm.
+      is_significant: whether `p_adjusted` is at most 1 - confidence.
     """
 
     first: str
     second: str
     difference: PairedDifference
     ci: tuple[float, float] | None
+    p_value: float
     p_adjusted: float
+    is_significant: bool
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the record."""
@@ -43,7 +49,7 @@ class Comparison:
             "value": self.difference.value,
             "ci": None if self.ci is None else list(self.ci),
             "standard_error": self.difference.standard_error,
-            "p_value": self.difference.p_margin,
+            "p_value": self.p_value,
             "p_adjusted": self.p_adjusted,
             "n": self.difference.n,
             "seeds": self.difference.seeds,
@@ -101,36 +107,50 @@ def climb(tables: Tables, rule: AcceptanceSettings) -> tuple[dict[str, Verdict],
 
 
 def compare_family(
-    tables: Tables, pairs: Sequence[tuple[str, str]], rule: AcceptanceSettings
+    tables: Tables,
+    pairs: Sequence[tuple[str, str]],
+    rule: AcceptanceSettings,
+    *,
+    two_sided: bool = False,
 ) -> list[Comparison]:
-    """Compares pairs of rungs as one family under Holm's correction, in the order given."""
+    """Compares pairs of rungs as one family under Holm's correction, in the order given.
+
+    Args:
+      tables: rung to one table per seed.
+      pairs: rung that is tried, and rung it is compared with.
+      rule: metric, margin and confidence.
+      two_sided: whether any difference counts, and not an improvement by more than the margin.
+    """
     differences = [
         paired_difference(
             tables[first],
             tables[second],
             rule.metric,
             confidence=rule.confidence,
-            margin=rule.margin,
+            margin=0.0 if two_sided else rule.margin,
         )
         for first, second in pairs
     ]
-    p_values = [1.0 if d.p_margin is None else d.p_margin for d in differences]
+    found = [d.p_value if two_sided else d.p_margin for d in differences]
+    p_values = [1.0 if p is None else p for p in found]
     adjusted = holm(p_values)
-    comparisons = []
-    for index, (first, second) in enumerate(pairs):
-        # Holm's step: as many hypotheses remain as have no smaller p-value than this one.
-        remaining = sum(p >= p_values[index] for p in p_values)
-        level = 1 - (1 - rule.confidence) / max(remaining, 1)
-        comparisons.append(
-            Comparison(
-                first=first,
-                second=second,
-                difference=differences[index],
-                ci=interval(differences[index], level),
-                p_adjusted=float(adjusted[index]),
-            )
+    alpha = 1 - rule.confidence
+    # Holm steps down until the first comparison that is not significant; the rest stay at its step.
+    order = sorted(range(len(pairs)), key=p_values.__getitem__)
+    steps = sum(bool(p <= alpha) for p in adjusted)
+    rank = {index: min(place, steps) for place, index in enumerate(order)}
+    return [
+        Comparison(
+            first=first,
+            second=second,
+            difference=differences[index],
+            ci=interval(differences[index], 1 - alpha / (len(pairs) - rank[index])),
+            p_value=p_values[index],
+            p_adjusted=float(adjusted[index]),
+            is_significant=bool(adjusted[index] <= alpha),
         )
-    return comparisons
+        for index, (first, second) in enumerate(pairs)
+    ]
 
 
 def interval(difference: PairedDifference, confidence: float) -> tuple[float, float] | None:
@@ -146,7 +166,7 @@ def interval(difference: PairedDifference, confidence: float) -> tuple[float, fl
 
 def _verdict(comparison: Comparison, rule: AcceptanceSettings) -> Verdict:
     difference = comparison.difference
-    clears = comparison.p_adjusted <= 1 - rule.confidence
+    clears = comparison.is_significant
     if comparison.ci is None:
         reason = f"undefined against {comparison.second}: {difference.note}"
     else:

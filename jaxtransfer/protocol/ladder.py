@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.evaluation.errors import hardest
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.seeds import measure_seeds
@@ -23,8 +24,13 @@ from jaxtransfer.protocol.conclusion import conclude
 from jaxtransfer.protocol.decision import Verdict, climb, compare_family
 from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem, prepare
 from jaxtransfer.protocol.report import write_report
-from jaxtransfer.protocol.settings import LadderSettings, RungSettings
-from jaxtransfer.protocol.workdir import bind, claim, examples_of, write_json
+from jaxtransfer.protocol.settings import (
+    LadderSettings,
+    RungSettings,
+    TrainSettings,
+    train_settings,
+)
+from jaxtransfer.protocol.workdir import check_free, claim, examples_of, write_json
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 
@@ -46,16 +52,14 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
       WorkdirError: if the work directory belongs to another run.
       JaxTransferError: whatever else is wrong with settings, data or model.
     """
-    definition(settings.acceptance.metric)
-    for rung in settings.rungs:
-        cells.check_rung(rung)
-    claim(workdir, settings)
+    check(settings, settings.rungs)
+    check_free(workdir, settings)
     total = sum(_cell_count(settings, rung) for rung in settings.rungs)
     progress = console.LadderProgress(total)
     try:
         progress.say(f"ladder {settings.name}: {len(settings.rungs)} rungs, {total} runs")
         problem = prepare(settings)
-        bind(workdir, problem)
+        claim(workdir, problem)
         _introduce(problem, progress)
         write_json(workdir / "splits.json", _splits(problem))
         bench = cells.Workbench(
@@ -73,6 +77,22 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
         print(sentence)
     print(f"report: {write_report(workdir)}")
     return finished
+
+
+def check(settings: LadderSettings, rungs: Sequence[RungSettings]) -> None:
+    """Finds what is wrong with the acceptance metric or a rung before anything is loaded.
+
+    Raises:
+      ConfigError, EvaluationError, AdaptationError: naming the nearest where a name is unknown.
+    """
+    metric = definition(settings.acceptance.metric)
+    if metric.interval == "simulation":
+        raise ConfigError(
+            f"config.acceptance.metric {metric.name!r} is simulated and has no paired difference;"
+            " choose another"
+        )
+    for rung in rungs:
+        cells.check_rung(rung)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,16 +128,15 @@ def decide(
     test = _only(tables, TEST)
     # Baselines without parameters are compared with the incumbent alone: pairs with them are not in question.
     tested = [item.rung.name for item in climbed if not item.rung.is_baseline]
-    pairs = [(b, a) for a, b in itertools.combinations(tested, 2)]
-    comparisons = (
-        compare_family(test, pairs, dataclasses.replace(rule, margin=0.0)) if pairs else []
-    )
+    probe = next((item.rung.name for item in climbed if item.rung.method == "linear_probe"), None)
+    # The later rung minus the earlier one, and any rung minus the probe.
+    pairs = [(a, b) if b == probe else (b, a) for a, b in itertools.combinations(tested, 2)]
+    comparisons = compare_family(test, pairs, rule, two_sided=True) if pairs else []
     rungs = [
-        _rung_facts(item, tables[item.rung.name], problem.task.metrics, rule.confidence)
+        _rung_facts(item, tables[item.rung.name], problem.task.metrics, problem.settings)
         for item in climbed
     ]
     measured = {rung["name"]: rung["metrics"][TEST][rule.metric] for rung in rungs}
-    probe = next((item.rung.name for item in climbed if item.rung.method == "linear_probe"), None)
     conclusion = conclude(
         chosen=chosen,
         verdicts=verdicts,
@@ -127,7 +146,11 @@ def decide(
         margin=rule.margin,
         confidence=rule.confidence,
         accept_count=problem.card["splits"][ACCEPT],
-        tuned=[name for name in tested if name != probe],
+        tuned=[
+            item.rung.name
+            for item in climbed
+            if not item.rung.is_baseline and item.rung.method != "linear_probe"
+        ],
         probe=probe,
     )
     finished = record.build(
@@ -151,34 +174,60 @@ def _climb_rung(
     progress: console.LadderProgress,
 ) -> Climbed:
     settings = bench.problem.settings
-    metric = definition(settings.acceptance.metric)
-    tuning = []
     rates = cells.rates_of(rung)
-    for rate in rates if len(rates) > 1 else ():
-        cell = _run(
-            bench, rung, workdir, progress, rate=rate, seed=settings.tuning.seed, purpose="tune"
+    trials = [
+        _run(
+            bench,
+            rung,
+            workdir,
+            progress,
+            rate=rate,
+            seed=settings.tuning.seed,
+            purpose="tune",
         )
-        tuning.append({"learning_rate": rate, "value": cell.facts["tuning"]["value"], "cell": cell})
-    chosen_rate = rates[0] if rates else None
-    if tuning:
-        sign = 1.0 if metric.maximise else -1.0
-        defined = [trial for trial in tuning if trial["value"] is not None]
-        if defined:
-            # Ties go to the smaller rate, which moves less.
-            best = max(defined, key=lambda trial: (sign * trial["value"], -trial["learning_rate"]))
-            chosen_rate = best["learning_rate"]
+        for rate in (rates if len(rates) > 1 else ())
+    ]
+    chosen = choose_rate(trials, rung, settings.acceptance.metric) if trials else None
+    if not trials and rates:
+        chosen = rates[0]
     runs = [
-        _run(bench, rung, workdir, progress, rate=chosen_rate, seed=seed, purpose="run")
+        _run(bench, rung, workdir, progress, rate=chosen, seed=seed, purpose="run")
         for seed in settings.seeds
     ]
-    trials = [trial.pop("cell") for trial in tuning]
     return Climbed(
         rung=rung,
-        learning_rate=chosen_rate,
-        tuning=tuning,
+        learning_rate=chosen,
+        tuning=[
+            {
+                "learning_rate": trial.facts["learning_rate"],
+                "value": trial.facts["tuning"]["value"],
+                **({"diverged": trial.facts["diverged"]} if trial.facts["diverged"] else {}),
+            }
+            for trial in trials
+        ],
         cells=runs,
         seconds=sum(cell.facts["wall_seconds"] for cell in [*runs, *trials]),
     )
+
+
+def choose_rate(trials: Sequence[cells.Cell], rung: RungSettings, metric: str) -> float:
+    """The learning rate of the best trial; among equals the smaller one, which moves less.
+
+    Raises:
+      TrainingError: if every rate diverged, with what the last one said.
+    """
+    sign = 1.0 if definition(metric).maximise else -1.0
+    ranked = [
+        (sign * trial.facts["tuning"]["value"], -trial.facts["learning_rate"])
+        for trial in trials
+        if trial.facts["tuning"]["value"] is not None
+    ]
+    if not ranked:
+        raise TrainingError(
+            f"every learning rate of rung {rung.name!r} diverged; the last one:"
+            f" {trials[-1].facts['diverged']}"
+        )
+    return -max(ranked)[1]
 
 
 def _run(
@@ -210,6 +259,8 @@ def _run(
         state = f"{time.perf_counter() - began:.1f} s"
     value = cell.facts["tuning"]["value"]
     shown = "undefined" if value is None else f"{value:.3f}"
+    if cell.facts["diverged"]:
+        shown = f"diverged: {cell.facts['diverged']}"
     progress.finish(
         f"{name}: {cell.facts['tuning']['metric']} on the tuning half {shown} ({state})"
     )
@@ -217,25 +268,28 @@ def _run(
 
 
 def _rung_facts(
-    item: Climbed, tables: Sequence[Predictions], names: Sequence[str], confidence: float
+    item: Climbed, tables: Sequence[Predictions], names: Sequence[str], settings: LadderSettings
 ) -> dict[str, Any]:
     facts = item.cells[0].facts
     metrics = {
         split: {
             name: value.to_json()
             for name, value in measure_seeds(
-                [table.select(split) for table in tables], names, confidence=confidence
+                [table.select(split) for table in tables],
+                names,
+                confidence=settings.acceptance.confidence,
             ).items()
         }
         for split in EVALUATED
         if split in set(tables[0].split.tolist())  # type: ignore[union-attr]
     }
     costs = [cell.facts["cost"] for cell in item.cells]
+    train = train_settings(settings, item.rung)
     return {
         "name": item.rung.name,
         "method": facts["method"],
         "rules": facts["rules"],
-        "hyperparameters": {"learning_rate": item.learning_rate, "steps": facts["steps"]},
+        "hyperparameters": _hyperparameters(item, train, facts["steps"]),
         "tuning": item.tuning,
         "seeds": [cell.facts["seed"] for cell in item.cells],
         "trainable": facts["trainable"],
@@ -247,6 +301,14 @@ def _rung_facts(
             "peak_bytes": max(cost["peak_bytes"] for cost in costs),
         },
     }
+
+
+def _hyperparameters(item: Climbed, train: TrainSettings, steps: int) -> dict[str, Any]:
+    if item.rung.is_baseline:
+        return {"learning_rate": None, "steps": 0}
+    shared = {key: value for key, value in dataclasses.asdict(train).items() if key != "steps"}
+    first = {"first_phase": dict(item.rung.first_phase)} if item.rung.first_phase else {}
+    return {"learning_rate": item.learning_rate, "steps": steps, **shared, **first}
 
 
 def _write_evidence(

@@ -17,6 +17,10 @@ from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
 from jaxtransfer.data.splits import Splits, halves, stratified_split
+from jaxtransfer.errors import DataError
+from jaxtransfer.evaluation.metrics import definition
+from jaxtransfer.evaluation.statistic import Undefined
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.pretrained.fingerprint import fingerprint
@@ -25,6 +29,7 @@ from jaxtransfer.tasks import Task
 
 TRAIN, TUNE, ACCEPT, CALIBRATION, TEST = "train", "tune", "accept", "calibration", "test"
 EVALUATED = (TUNE, ACCEPT, CALIBRATION, TEST)
+READ_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +43,8 @@ class Problem:
       table: all examples, without exact duplicates.
       splits: positions of each split in the table; validation is its two halves, `tune` and `accept`.
       examples: the examples of each split, preprocessed for the encoder.
+      evaluated: all that predictions are written for, one split after another.
+      evaluated_splits: the split of each of those.
       card: what is to be said about the data.
       hashes: SHA-256 of data, splits, base weights and config.
     """
@@ -48,6 +55,8 @@ class Problem:
     table: Table
     splits: Mapping[str, np.ndarray]
     examples: Mapping[str, Examples]
+    evaluated: Examples
+    evaluated_splits: np.ndarray
     card: Mapping[str, Any]
     hashes: Mapping[str, str]
 
@@ -59,13 +68,6 @@ class Problem:
     def model(self, seed: int) -> Model:
         """The encoder with a head drawn from a seed."""
         return with_head(self.encoder, self.task.outputs, rng=jax.random.key(seed))
-
-    def evaluated(self) -> tuple[Examples, np.ndarray]:
-        """All examples that predictions are written for, one after another, and each one's split."""
-        present = [name for name in EVALUATED if name in self.splits]
-        rows = np.concatenate([self.splits[name] for name in present])
-        names = np.concatenate([np.full(len(self.splits[name]), name) for name in present])
-        return Examples(self.table.take(rows), self.encoder.preprocess), names
 
 
 def prepare(settings: LadderSettings) -> Problem:
@@ -94,6 +96,13 @@ def prepare(settings: LadderSettings) -> Problem:
         for name, rows in splits.items()
         if name != "rest"
     }
+    present = [name for name in EVALUATED if name in splits]
+    evaluated = Examples(
+        table.take(np.concatenate([splits[name] for name in present])), encoder.preprocess
+    )
+    _check_metric(settings.acceptance.metric, examples)
+    for part in (examples[TRAIN], evaluated):
+        _read_all(part)
     card = {
         "source": str(settings.data.get("path", settings.data.get("name", ""))),
         "total": duplicates.total,
@@ -117,6 +126,8 @@ def prepare(settings: LadderSettings) -> Problem:
         table=table,
         splits=splits,
         examples=examples,
+        evaluated=evaluated,
+        evaluated_splits=np.concatenate([np.full(len(splits[name]), name) for name in present]),
         card=card,
         hashes=hashes,
     )
@@ -137,6 +148,36 @@ def _halve_validation(drawn: Splits, table: Table, seed: int) -> dict[str, np.nd
     tune, accept = halves(rows, table.labels[rows], seed)
     rest = {name: drawn[name] for name in drawn.indices if name not in ("validation", "rest")}
     return {TRAIN: rest.pop(TRAIN), TUNE: tune, ACCEPT: accept, **rest, "rest": drawn["rest"]}
+
+
+def _check_metric(name: str, examples: Mapping[str, Examples]) -> None:
+    """Refuses a metric that the labels of a deciding half leave undefined or without a variance."""
+    for half in (TUNE, ACCEPT):
+        labels = examples[half].labels.astype(np.int64)
+        classes = examples[half].table.classes
+        table = Predictions(
+            ids=examples[half].ids,
+            labels=labels,
+            logits=np.zeros((len(labels), len(classes))),
+            classes=classes,
+        )
+        statistic = definition(name).prepare(table)
+        if isinstance(statistic, Undefined):
+            raise DataError(
+                f"{name} is undefined on the {half} half of validation: {statistic.reason};"
+                " enlarge config.splits.sizes.validation, or choose another metric"
+            )
+        if len(labels) <= len(np.unique(labels)):
+            raise DataError(
+                f"the {half} half of validation has one example a class ({len(labels)} in all) and"
+                " so no variance; enlarge config.splits.sizes.validation"
+            )
+
+
+def _read_all(examples: Examples) -> None:
+    """Reads and preprocesses every example once, so that what cannot be read is named beforehand."""
+    for start in range(0, len(examples), READ_BATCH):
+        examples.inputs(np.arange(start, min(start + READ_BATCH, len(examples))))
 
 
 def _truncated(encoder: Model, table: Table) -> dict[str, int] | None:

@@ -31,15 +31,20 @@ def environment() -> dict[str, Any]:
 
 
 def revision() -> str | None:
-    """The git revision of the package's checkout, or None outside of one."""
+    """The git revision of the package's checkout, `+changes` if it has any; None outside of one."""
+    root = pathlib.Path(__file__).parents[2]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or pathlib.Path(top).resolve() != root.resolve():
+        return None
+    found = _git(root, "rev-parse", "HEAD")
+    return f"{found}+changes" if _git(root, "status", "--porcelain") else found
+
+
+def _git(directory: pathlib.Path, *words: str) -> str | None:
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=pathlib.Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
+        done = subprocess.run(
+            ["git", *words], cwd=directory, capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None

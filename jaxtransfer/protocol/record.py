@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.protocol.conclusion import is_distinguishable
 from jaxtransfer.protocol.decision import Comparison, Verdict
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, versions
@@ -23,8 +22,8 @@ ACCEPTANCE = (
     "Learning rates are chosen by {metric} on one half of validation ({tune} examples) with seed"
     " {tuning_seed}. On the other half ({accept} examples), a rung replaces the incumbent when the"
     " difference in {metric}, paired over examples and over the seeds {seeds}, exceeds {margin:g}"
-    " with Holm-adjusted p at most {alpha:.3g} over the rungs above the incumbent. Test predictions"
-    " are read once, after the decision."
+    " with p at most {alpha:.3g}, adjusted by Holm over the rungs above that incumbent; the rate is"
+    " that of each incumbent's family. Test predictions are read once, after the decision."
 )
 
 
@@ -122,5 +121,5 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "b": comparison.second,
         "split": "test",
         **document,
-        "distinguishable": is_distinguishable(comparison),
+        "distinguishable": comparison.is_significant,
     }

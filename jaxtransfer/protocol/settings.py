@@ -1,17 +1,28 @@
 """Typed settings of a ladder: the ConfigDict of a config file stops here.
 
-Every key is checked against the dataclasses below, so that a misspelt one is an error that names the nearest.
+Every key and value is checked against the dataclasses below, so that a misspelt one is an error that names the nearest.
 """
 
 import dataclasses
 import hashlib
 import json
+import numbers
+import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from jaxtransfer.errors import ConfigError, nearest
+from jaxtransfer.protocol.checking import Interval, check, check_fields, check_section, kinds_of
 
 BASELINES = ("majority_class", "nearest_mean")
+SPLITS = ("validation", "calibration", "test")
+
+Count = Annotated[int, Interval(1)]
+CountOrNone = Annotated[int, Interval(0)]
+Seed = Annotated[int, Interval(0, 2**32 - 1)]
+Rate = Annotated[float, Interval(0, open_low=True)]
+Weight = Annotated[float, Interval(0)]
+Share = Annotated[float, Interval(0, 1, open_high=True)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,9 +43,9 @@ class SplitSettings:
       seed: seed of the draw.
     """
 
-    sizes: Mapping[str, int]
-    train_per_class: int
-    seed: int = 0
+    sizes: Mapping[str, CountOrNone]
+    train_per_class: Count
+    seed: Seed = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,19 +70,19 @@ class TrainSettings:
       precision: `auto`, `float32` or `bfloat16`.
     """
 
-    steps: int = 50
-    batch_size: int = 16
-    weight_decay: float = 0.01
-    schedule: str = "cosine"
-    warmup: float = 0.1
-    clip_norm: float = 1.0
-    layer_decay: float = 1.0
-    group_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    steps: Count = 50
+    batch_size: Count = 16
+    weight_decay: Weight = 0.01
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Share = 0.1
+    clip_norm: Weight = 1.0
+    layer_decay: Rate = 1.0
+    group_rates: Mapping[str, Weight] = dataclasses.field(default_factory=dict)
     statistics: Literal["frozen", "updated"] = "frozen"
-    label_smoothing: float = 0.0
-    l2_sp: float = 0.0
-    patience: int = 0
-    evaluate_every: int = 0
+    label_smoothing: Share = 0.0
+    l2_sp: Weight = 0.0
+    patience: CountOrNone = 0
+    evaluate_every: CountOrNone = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
@@ -79,7 +90,7 @@ class TrainSettings:
 class TuningSettings:
     """How learning rates are chosen: by one seed, on one half of validation."""
 
-    seed: int = 1000
+    seed: Seed = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,8 +104,8 @@ class AcceptanceSettings:
     """
 
     metric: str = "macro_f1"
-    margin: float = 0.0
-    confidence: float = 0.95
+    margin: Weight = 0.0
+    confidence: Annotated[float, Interval(0.5, 1, open_low=True, open_high=True)] = 0.95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,7 +124,7 @@ class RungSettings:
     name: str
     method: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    learning_rates: tuple[float, ...] = ()
+    learning_rates: tuple[Rate, ...] = ()
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     first_phase: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -142,7 +153,7 @@ class LadderSettings:
     tuning: TuningSettings
     acceptance: AcceptanceSettings
     rungs: tuple[RungSettings, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     task: Mapping[str, Any]
     spare: tuple[RungSettings, ...] = ()
 
@@ -176,15 +187,18 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
     """Reads a ladder's settings from a ConfigDict or a plain mapping.
 
     Raises:
-      ConfigError: on an unknown or missing key, a rung without a method, a repeated rung, no seed, or a value out of
-        its range; the message names the key and, where there is one, the nearest.
+      ConfigError: on an unknown or missing key, a value of another kind or out of its range, a name that cannot be a
+        folder's, a rung without a method, or a repeated rung, seed or learning rate; the message names the key and,
+        where there is one, the nearest.
     """
-    values = dict(config.to_dict()) if hasattr(config, "to_dict") else dict(config)
-    _check_keys(
-        "config", values, {f.name for f in dataclasses.fields(LadderSettings)} | {"methods"}
-    )
-    methods = values.get("methods", {})
-    names = tuple(values.get("rungs", ()))
+    plain = config.to_dict() if hasattr(config, "to_dict") else config
+    known = {field.name for field in dataclasses.fields(LadderSettings)} - {"spare"}
+    values = check_section("config", plain, known | {"methods"})
+    for name in ("model", "data", "splits"):
+        if name not in values:
+            raise ConfigError(f"the config lacks the section {name!r}")
+    methods = check_section("config.methods", values.get("methods", {}))
+    names = check("config.rungs", values.get("rungs", ()), tuple[str, ...])
     if not names:
         raise ConfigError("config.rungs is empty: name at least one rung")
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -192,24 +206,36 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         raise ConfigError(
             f"config.rungs names {repeated} more than once; every rung needs a name of its own"
         )
-    seeds = tuple(int(seed) for seed in values.get("seeds", (0, 1, 2)))
+    seeds = check("config.seeds", values.get("seeds", (0, 1, 2)), tuple[Seed, ...])
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"config.seeds must be distinct and at least one, not {seeds}")
+    task = check("config.task", values.get("task", {}), Mapping[str, Any])
     settings = LadderSettings(
-        name=str(values.get("name", "ladder")),
-        model=_read("model", ModelSettings, values),
-        data=_require("data", values),
-        splits=_read("splits", SplitSettings, values),
-        train=_read("train", TrainSettings, values, needed=False),
-        tuning=_read("tuning", TuningSettings, values, needed=False),
-        acceptance=_read("acceptance", AcceptanceSettings, values, needed=False),
+        name=_name("config.name", values.get("name", "ladder")),
+        model=check_fields("config.model", values["model"], ModelSettings),
+        data=check("config.data", values["data"], Mapping[str, Any]),
+        splits=check_fields("config.splits", values["splits"], SplitSettings),
+        train=check_fields("config.train", values.get("train", {}), TrainSettings),
+        tuning=check_fields("config.tuning", values.get("tuning", {}), TuningSettings),
+        acceptance=check_fields(
+            "config.acceptance", values.get("acceptance", {}), AcceptanceSettings
+        ),
         rungs=tuple(_rung(name, methods) for name in names),
         spare=tuple(_rung(name, methods) for name in methods if name not in names),
         seeds=seeds,
-        task={"kind": "classification", **values.get("task", {})},
+        task={"kind": "classification", **task},
     )
-    _check_values(settings)
+    _check_together(settings)
     return settings
+
+
+def _name(place: str, name: Any) -> str:
+    text = check(place, name, str)
+    if not re.fullmatch(r"[\w.-]+", text) or not text.strip("."):
+        raise ConfigError(
+            f"{place} is {text!r}, but folders are named by it: use letters, digits, '_', '-' and '.'"
+        )
+    return text
 
 
 def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
@@ -217,68 +243,63 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
         raise ConfigError(
             f"config.rungs names {name!r}, which config.methods does not define; nearest: {nearest(name, methods)}"
         )
-    values = dict(methods[name])
-    shared = {field.name for field in dataclasses.fields(TrainSettings)}
-    own = {"method", "options", "learning_rates", "first_phase"}
-    _check_keys(f"config.methods.{name}", values, shared | own)
+    _name("the name of a rung in config.methods", name)
+    place = f"config.methods.{name}"
+    shared = kinds_of(TrainSettings)
+    own = ("method", "options", "learning_rates", "first_phase")
+    values = check_section(place, methods[name], {*shared, *own})
     if "method" not in values:
-        raise ConfigError(f"config.methods.{name} lacks 'method'")
-    rates = tuple(float(rate) for rate in values.get("learning_rates", ()))
-    if any(rate <= 0 for rate in rates):
-        raise ConfigError(f"config.methods.{name}.learning_rates must be positive, not {rates}")
-    first_phase = dict(values.get("first_phase", {}))
-    _check_keys(f"config.methods.{name}.first_phase", first_phase, {"learning_rate", "steps"})
+        raise ConfigError(f"{place} lacks 'method'")
+    first_phase = check_section(
+        f"{place}.first_phase", values.get("first_phase", {}), {"learning_rate", "steps"}
+    )
+    for key, kind in (("learning_rate", Rate), ("steps", Count)):
+        if key in first_phase:
+            first_phase[key] = check(f"{place}.first_phase.{key}", first_phase[key], kind)
     return RungSettings(
         name=name,
         first_phase=first_phase,
-        method=values["method"],
-        options=values.get("options", {}),
-        learning_rates=rates,
-        overrides={key: value for key, value in values.items() if key in shared},
+        method=check(f"{place}.method", values["method"], str),
+        options=check(f"{place}.options", values.get("options", {}), Mapping[str, Any]),
+        learning_rates=_rates(f"{place}.learning_rates", values.get("learning_rates", ())),
+        overrides={
+            key: check(f"{place}.{key}", value, shared[key])
+            for key, value in values.items()
+            if key in shared
+        },
     )
 
 
-def _require(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    if name not in values:
-        raise ConfigError(f"the config lacks the section {name!r}")
-    return dict(values[name])
-
-
-def _read(name: str, kind: type, values: Mapping[str, Any], *, needed: bool = True) -> Any:
-    section = _require(name, values) if needed else dict(values.get(name, {}))
-    fields = dataclasses.fields(kind)
-    _check_keys(f"config.{name}", section, {field.name for field in fields})
-    for field in fields:
-        has_default = (
-            field.default is not dataclasses.MISSING
-            or field.default_factory is not dataclasses.MISSING
+def _rates(place: str, given: Any) -> tuple[float, ...]:
+    grid = (given,) if isinstance(given, numbers.Real) else given
+    rates = check(place, grid, tuple[Rate, ...])
+    # Files are named by a rate's six digits.
+    shown = [f"{rate:g}" for rate in rates]
+    repeated = sorted({rate for rate in shown if shown.count(rate) > 1})
+    if repeated:
+        raise ConfigError(
+            f"{place} has {', '.join(repeated)} more than once (to six digits): {rates}"
         )
-        if not has_default and field.name not in section:
-            raise ConfigError(f"config.{name} lacks {field.name!r}")
-    return kind(**section)
+    return rates
 
 
-def _check_keys(place: str, values: Mapping[str, Any], known: set[str]) -> None:
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"{place} has no key {key!r}; nearest: {nearest(key, sorted(known))}")
-
-
-def _check_values(settings: LadderSettings) -> None:
+def _check_together(settings: LadderSettings) -> None:
     for name, place in (("classes", "the data"), ("criterion", "config.acceptance.metric")):
         if name in settings.task:
             raise ConfigError(f"config.task says {name!r}, which comes from {place}; leave it out")
+    sizes = settings.splits.sizes
+    for name in sizes:
+        if name not in SPLITS:
+            raise ConfigError(
+                f"config.splits.sizes has no split {name!r}; nearest: {nearest(name, SPLITS)} (how many train is"
+                " config.splits.train_per_class)"
+            )
     for name in ("validation", "test"):
-        if settings.splits.sizes.get(name, 0) < 2:
+        if sizes.get(name, 0) < 2:
             raise ConfigError(f"config.splits.sizes needs {name!r} with at least 2 examples")
-    if settings.splits.train_per_class < 1:
-        raise ConfigError("config.splits.train_per_class must be at least 1")
-    if settings.acceptance.margin < 0 or not 0.5 < settings.acceptance.confidence < 1:
-        raise ConfigError(
-            "config.acceptance needs margin >= 0 and confidence between 0.5 and 1, not"
-            f" {settings.acceptance.margin} and {settings.acceptance.confidence}"
-        )
     for rung in (*settings.rungs, *settings.spare):
         train = train_settings(settings, rung)
-        if train.steps < 1 or train.batch_size < 1:
-            raise ConfigError(f"rung {rung.name!r} needs steps >= 1 and batch_size >= 1")
+        if train.patience and not train.evaluate_every and not rung.is_baseline:
+            raise ConfigError(
+                f"rung {rung.name!r} has patience={train.patience}, which counts evaluations: set evaluate_every"
+            )

@@ -7,9 +7,10 @@ import shutil
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.protocol import cells
-from jaxtransfer.protocol.problem import EVALUATED, prepare
+from jaxtransfer.protocol.ladder import check
+from jaxtransfer.protocol.problem import EVALUATED, TEST, prepare
 from jaxtransfer.protocol.settings import LadderSettings, train_settings
-from jaxtransfer.protocol.workdir import bind, claim
+from jaxtransfer.protocol.workdir import check_free, claim
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.progress import make_progress
@@ -40,7 +41,7 @@ def run(
       WorkdirError: if the work directory belongs to another run.
     """
     chosen = settings.rung(rung)
-    cells.check_rung(chosen)
+    check(settings, (chosen,))
     rates = cells.rates_of(chosen)
     if learning_rate is not None and not rates:
         raise ConfigError(f"rung {rung!r} is a baseline: it has no learning rate")
@@ -50,9 +51,9 @@ def run(
     alone = dataclasses.replace(
         settings, rungs=(dataclasses.replace(chosen, learning_rates=grid),), seeds=(number,)
     )
-    claim(workdir, alone)
+    check_free(workdir, alone)
     problem = prepare(alone)
-    bind(workdir, problem)
+    claim(workdir, problem)
     name = f"{rung}-seed{number}"
     directory = workdir / "cells" / cells.cell_name(rung, rate, number, "run")
     cell = cells.load_cell(directory)
@@ -78,10 +79,11 @@ def run(
         shutil.copyfile(directory / f"{folder}.{suffix}", workdir / folder / f"{name}.{suffix}")
     cells.copy_adapter(cell, workdir)
     table = cell.predictions
+    # The test split is not printed: looked at after every run, it would begin to choose.
     for split in EVALUATED:
-        if split in problem.splits:
+        if split in problem.splits and split != TEST:
             print(split)
             for value in measure(table.select(split)).values():
                 print(f"  {value}")
-    print(f"{workdir}")
+    print(f"test metrics, when all is decided: jaxtransfer evaluate {workdir} --split {TEST}")
     return cell

@@ -17,56 +17,84 @@ from jaxtransfer.protocol.settings import LadderSettings
 RUN = "run.json"
 
 
-def claim(workdir: pathlib.Path, settings: LadderSettings) -> None:
-    """Makes a work directory this run's, or finds that it already is.
+def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
+    """Finds whether a work directory may be used by a run; writes nothing.
+
+    A directory of other settings in which no cell was finished may be taken over.
 
     Raises:
-      WorkdirError: if it belongs to a run with other settings (naming the first that differ), or
-        holds files that are no run's.
+      WorkdirError: if it belongs to a run with other settings (naming the first that differ), is
+        no directory, or holds files that are no run's.
     """
-    path = workdir / RUN
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise WorkdirError(f"{path} is damaged ({error}); choose another --workdir") from error
-        if found.get("config_hash") != settings.hash:
-            changed = _differences(found.get("config", {}), settings.to_json())
+    if workdir.exists() and not workdir.is_dir():
+        raise WorkdirError(f"{workdir} is a file; choose another --workdir")
+    found = _read_run(workdir)
+    if found is None:
+        strangers = [p.name for p in _entries(workdir) if not p.name.endswith(".part")]
+        if strangers:
             raise WorkdirError(
-                f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
-                " choose another --workdir, or remove it"
+                f"{workdir} is not empty and holds no {RUN} (but {strangers[:3]}): choose another"
+                " --workdir, or empty it"
             )
-        return
-    if workdir.is_dir() and any(workdir.iterdir()):
+    elif found.get("config_hash") != settings.hash and _has_cells(workdir):
+        changed = _differences(found.get("config", {}), settings.to_json())
         raise WorkdirError(
-            f"{workdir} is not empty and holds no {RUN}: choose another --workdir, or empty it"
+            f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
+            " choose another --workdir, or remove it"
         )
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"config": settings.to_json(), "config_hash": settings.hash})
 
 
-def bind(workdir: pathlib.Path, problem: Problem) -> None:
-    """Completes `run.json` with what the settings turned out to mean: hashes, seeds, versions, device.
+def claim(workdir: pathlib.Path, problem: Problem) -> None:
+    """Writes `run.json`: settings, hashes, seeds, versions, device; or finds that it is the same.
 
     Raises:
-      WorkdirError: if data, splits or base weights are not those that the run began with.
+      WorkdirError: if data, splits, base weights or library versions are not those that the
+        finished cells were computed with.
     """
-    path = workdir / RUN
-    document = json.loads(path.read_text())
-    began = document.get("hashes", dict(problem.hashes))
-    for name, value in problem.hashes.items():
-        if began.get(name) != value:
-            raise WorkdirError(
-                f"{workdir} was begun with other {name} (hash {str(began.get(name))[:12]}, now {value[:12]}):"
-                " restore them, or choose another --workdir"
-            )
-    facts = {
+    check_free(workdir, problem.settings)
+    found = _read_run(workdir)
+    facts: dict[str, Any] = {
+        "config": problem.settings.to_json(),
+        "config_hash": problem.settings.hash,
+        "hashes": dict(problem.hashes),
         "seeds": list(problem.settings.seeds),
         "versions": versions(),
         "environment": environment(),
         "revision": revision(),
     }
-    write_json(path, {**facts, **document, "hashes": dict(problem.hashes)})
+    if found is not None and _has_cells(workdir):
+        for kind in ("hashes", "versions"):
+            for name, value in facts[kind].items():
+                began = found.get(kind, {}).get(name)
+                if began != value:
+                    raise WorkdirError(
+                        f"{workdir} was begun with other {name} ({str(began)[:12]}, now"
+                        f" {value[:12]}): restore it, or choose another --workdir"
+                    )
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / RUN, facts)
+
+
+def _entries(workdir: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(workdir.iterdir()) if workdir.is_dir() else []
+
+
+def _has_cells(workdir: pathlib.Path) -> bool:
+    return next((workdir / "cells").glob("*/*/cell.json"), None) is not None
+
+
+def _read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
+    path = workdir / RUN
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it is no mapping")
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged ({error}); choose another --workdir") from error
+    return found
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -102,9 +130,18 @@ def _png(image: np.ndarray) -> str:
 
 def _differences(old: Any, new: Any, place: str = "config") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for key in sorted(set(old) | set(new))
-            for line in _differences(old.get(key), new.get(key), f"{place}.{key}")
-        ]
-    return [] if old == new else [f"{place} is {old!r} there and {new!r} here"]
+        parts = [(f".{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        parts = [(f"[{i}]", before, now) for i, (before, now) in enumerate(zip(old, new))]
+    else:
+        return [] if old == new else [f"{place} is {_short(old)} there and {_short(new)} here"]
+    return [
+        line for key, before, now in parts for line in _differences(before, now, f"{place}{key}")
+    ]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        value = [v.get("name", v) for v in value]
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -60,6 +60,18 @@ def test_the_interval_holds_both_variances():
     assert low == pytest.approx(correct.mean() - half, abs=0.01)
 
 
+def test_perfect_scores_have_wilsons_interval_or_none():
+    perfect = table(np.random.default_rng(4), 1.1, n=12)
+    warmer = Predictions(
+        ids=perfect.ids, labels=perfect.labels, logits=2 * perfect.logits, classes=perfect.classes
+    )
+    measured = measure_seeds([perfect, warmer], ["accuracy", "macro_f1"])
+    assert measured["accuracy"].ci == measure(perfect, ["accuracy"])["accuracy"].ci
+    assert measured["macro_f1"].value == 1.0
+    assert measured["macro_f1"].ci is None
+    assert "nothing varies" in measured["macro_f1"].undefined
+
+
 def test_no_table_is_an_error():
     with pytest.raises(EvaluationError, match="no table"):
         measure_seeds([])

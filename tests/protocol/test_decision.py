@@ -67,11 +67,19 @@ def test_the_interval_agrees_with_the_decision_at_holms_level():
             rungs(seed, base=0.8, a=0.82, b=0.86, c=0.9),
             [("a", "base"), ("b", "base"), ("c", "base")],
             AcceptanceSettings(),
+            two_sided=seed % 2 == 1,
         )
-        p_values = [item.difference.p_margin for item in family]
         for item in family:
-            remaining = sum(p >= item.difference.p_margin for p in p_values)
-            assert (item.ci[0] > 0) == (item.difference.p_margin <= 0.05 / remaining)
+            excludes = item.ci[0] > 0 or (seed % 2 == 1 and item.ci[1] < 0)
+            assert excludes == item.is_significant == (item.p_adjusted <= 0.05)
+
+
+def test_a_two_sided_family_finds_the_worse_too():
+    family = compare_family(
+        rungs(7, base=0.9, worse=0.5), [("worse", "base")], AcceptanceSettings(), two_sided=True
+    )
+    assert family[0].is_significant
+    assert family[0].ci[1] < 0
 
 
 def test_equal_rungs_are_seldom_accepted():

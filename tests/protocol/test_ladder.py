@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from jaxtransfer.errors import ConfigError, EvaluationError, WorkdirError
+from jaxtransfer.errors import (
+    ConfigError,
+    DataError,
+    EvaluationError,
+    JaxTransferError,
+    TrainingError,
+    WorkdirError,
+)
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, ladder
@@ -156,6 +163,110 @@ def test_a_workdir_of_another_config_is_refused(finished, ladder_values):
     other["train"]["steps"] = 7
     with pytest.raises(WorkdirError, match=r"config.train.steps is 6 there and 7 here"):
         ladder.run(from_config(other), workdir)
+
+
+@pytest.fixture
+def quick(ladder_values):
+    """The ladder's values with two cheap rungs and one seed, to be changed."""
+    values = copy.deepcopy(ladder_values)
+    values["rungs"], values["seeds"] = ("majority_class", "linear_probe"), (0,)
+    return values
+
+
+def test_a_rate_that_diverges_is_an_answer_and_not_the_end(quick, tmp_path):
+    quick["methods"]["linear_probe"]["learning_rates"] = (0.03, 1e38)
+    record = ladder.run(from_config(quick), tmp_path / "run")
+    probe = record["rungs"][1]
+    assert probe["hyperparameters"]["learning_rate"] == 0.03
+    assert "learning rate 1e+38" in probe["tuning"][1]["diverged"]
+    assert probe["tuning"][1]["value"] is None
+
+
+def test_rates_that_all_diverge_stop_the_ladder_with_what_was_said(quick, tmp_path):
+    quick["methods"]["linear_probe"]["learning_rates"] = (1e38, 2e38)
+    quick["train"]["weight_decay"] = 1e30
+    with pytest.raises(TrainingError, match=r"every learning rate of rung 'linear_probe' diverged"):
+        ladder.run(from_config(quick), tmp_path / "run")
+
+
+def test_the_probe_may_stand_anywhere(quick, tmp_path):
+    quick["rungs"] = ("bitfit", "linear_probe", "majority_class")
+    record = ladder.run(from_config(quick), tmp_path / "run")
+    assert [(c["a"], c["b"]) for c in record["comparisons"]] == [("bitfit", "linear_probe")]
+    assert any("Against linear_probe" in sentence for sentence in record["conclusion"])
+
+
+def test_a_metric_to_be_minimised_goes_through_the_whole_ladder(quick, tmp_path):
+    quick["acceptance"]["metric"] = "nll"
+    record = ladder.run(from_config(quick), tmp_path / "run")
+    assert record["task"]["criterion"] == record["task"]["metric"] == "nll"
+
+
+def test_a_half_too_small_to_decide_is_refused_before_anything_is_written(quick, tmp_path):
+    quick["splits"]["sizes"]["validation"] = 6
+    with pytest.raises(DataError, match="one example a class"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    quick["splits"]["sizes"]["validation"] = 4
+    quick["acceptance"]["metric"] = "auroc_ovr_macro"
+    with pytest.raises(DataError, match="undefined on the tune half"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_simulated_metric_cannot_decide(quick, tmp_path):
+    quick["acceptance"]["metric"] = "ece_perfect"
+    with pytest.raises(ConfigError, match="simulated"):
+        ladder.run(from_config(quick), tmp_path / "run")
+
+
+def test_a_failed_first_attempt_leaves_the_workdir_free(quick, tmp_path):
+    good = copy.deepcopy(quick)
+    quick["data"]["path"] = str(tmp_path / "nowhere")
+    with pytest.raises(JaxTransferError, match="nowhere"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json.part").write_text("{")
+    ladder.run(from_config(good), tmp_path / "run")
+
+
+def test_other_versions_of_the_libraries_do_not_go_on(quick, tmp_path):
+    ladder.run(from_config(quick), tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    path.write_text(path.read_text().replace('"jax": "', '"jax": "0.1-not-'))
+    with pytest.raises(WorkdirError, match="begun with other jax"):
+        ladder.run(from_config(quick), tmp_path / "run")
+
+
+def test_damaged_files_are_named(quick, tmp_path):
+    ladder.run(from_config(quick), tmp_path / "run")
+    cell = tmp_path / "run" / "cells" / cells.cell_name("majority_class", None, 0, "run")
+    (cell / "predictions.npz").unlink()
+    ladder.run(from_config(quick), tmp_path / "run")
+    assert (cell / "predictions.npz").is_file()
+    (cell / "cell.json").write_text("{}")
+    with pytest.raises(WorkdirError, match=r"cell.json is damaged"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text("[]")
+    with pytest.raises(WorkdirError, match=r"run.json is damaged"):
+        ladder.run(from_config(quick), tmp_path / "run")
+
+
+def test_an_adapter_is_part_of_a_finished_cell(quick, tmp_path, monkeypatch):
+    from jaxtransfer.adapt import package
+
+    save = package.save
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(package, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    monkeypatch.setattr(package, "save", save)
+    ladder.run(from_config(quick), tmp_path / "run")
+    saved = list((tmp_path / "run" / "cells" / "linear_probe").glob("run-*/adapter"))
+    assert len(saved) == 1
+    assert package.is_package(saved[0])
 
 
 def test_a_workdir_whose_data_changed_is_refused(finished, ladder_values, topic_folder):
