@@ -1,15 +1,14 @@
 """The command line: `jaxtransfer ladder | train | evaluate | report | inspect`.
 
-A mistake a user can mend is printed as one message on standard error, with exit status 2; a file that cannot be written
-is one too.
+A mistake a user can mend is printed as one message on standard error, with exit status 2; a file that cannot be read or
+written is one too.
 """
 
 import argparse
-import errno
 import json
+import os
 import pathlib
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,27 +20,35 @@ CONFIG_HELP = (
 )
 
 
+RESUMABLE = ("ladder", "train")
+"""Verbs that go on from what they have finished."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    resumes = bool(set(words[:1]) & set(RESUMABLE))
     try:
         words, config_words = split_config_words(words)
         arguments = build_parser().parse_args(words)
-        return arguments.run(arguments, config_words)
+        status = arguments.run(arguments, config_words)
+        sys.stdout.flush()
+        return status
     except JaxTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Who read our output has gone, as `head` does; what is still buffered must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-            raise
-        print(
-            f"error: cannot write {error.filename or 'a file'}: {error.strerror}; finished parts are kept,"
-            " the same command goes on from there",
-            file=sys.stderr,
-        )
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        kept = "; finished parts are kept, the same command goes on from there" if resumes else ""
+        print(f"error: {what or type(error).__name__}{kept}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        kept = "; the same command goes on from the last checkpoint" if resumes else ""
+        print(f"interrupted{kept}", file=sys.stderr)
         return 130
 
 
@@ -124,29 +131,16 @@ def split_config_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_config(config_words: Sequence[str]) -> Any:
     """Reads the config file and applies the overrides; ConfigError says which word is wrong."""
-    from absl import flags
-    from ml_collections import config_flags
+    from jaxtransfer.protocol import config_file
 
-    path = next(
-        (word.split("=", 1)[1] for word in config_words if word.startswith("--config=")), None
-    )
-    if path is None:
+    paths = [word.split("=", 1)[1] for word in config_words if word.startswith("--config=")]
+    if not paths:
         raise ConfigError("a config is needed: --config configs/NAME.py")
-    if not pathlib.Path(path.split(":")[0]).is_file():
-        raise ConfigError(f"there is no config file {path!r}")
-    argv = ["jaxtransfer", *config_words]
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-    try:
-        with warnings.catch_warnings():
-            # ml_collections loads the file by a function that newer Pythons deprecate.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            values(argv)
-            return values.config
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        overrides = [word for word in config_words if word.startswith("--config.")]
-        message = " ".join(str(error).split())
-        raise ConfigError(f"config {path!r} with {overrides}: {message}") from error
+    if not pathlib.Path(paths[-1].split(":")[0]).is_file():
+        raise ConfigError(f"there is no config file {paths[-1]!r}")
+    return config_file.read(
+        paths[-1], [word for word in config_words if word.startswith("--config.")]
+    )
 
 
 def _verb(verbs: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
@@ -175,7 +169,14 @@ def _ladder(arguments: argparse.Namespace, config_words: list[str]) -> int:
 
 def _train(arguments: argparse.Namespace, config_words: list[str]) -> int:
     from jaxtransfer.protocol import settings, single
+    from jaxtransfer.protocol.checking import check
 
+    for option, value, kind in (
+        ("--learning-rate", arguments.learning_rate, settings.Rate),
+        ("--seed", arguments.seed, settings.Seed),
+    ):
+        if value is not None:
+            check(option, value, kind)
     single.run(
         settings.from_config(load_config(config_words)),
         arguments.workdir,
@@ -243,6 +244,10 @@ def _inspect(arguments: argparse.Namespace, config_words: list[str]) -> int:
     if bool(arguments.uri) == bool(config_words):
         raise ConfigError("inspect takes either a URI or --config FILE")
     if arguments.uri:
+        if arguments.rung:
+            raise ConfigError(
+                f"--rung {arguments.rung} is a config's; inspect it with --config FILE"
+            )
         rows = inspection.of_model(arguments.uri)
     else:
         from jaxtransfer.protocol import settings

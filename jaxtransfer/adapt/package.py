@@ -104,7 +104,8 @@ def load(
 
     Args:
       directory: what `save` wrote.
-      base: the pretrained model without a head; loaded from the source on record if left out.
+      base: the pretrained model, whose head if it has one is left out; loaded from the source on
+        record if left out. A network of the user's own (`from_module`) has no such source.
 
     Returns:
       The adapted model with its trained variables, and the names of the classes.
@@ -122,9 +123,11 @@ def load(
         if not source:
             name = description["base"]["name"]
             raise PretrainedError(
-                f"{path} was trained on {name!r}, which came from no URI; give the base model"
+                f"{path} was trained on {name!r}, which came from no URI; give the base model:"
+                f" jaxtransfer.load({str(path)!r}, base=model)"
             )
         base = zoo.load(source, **description["base"]["options"])
+    base = _base(base)
     found = fingerprint(base.variables)
     if found != description["base"]["hash"]:
         raise PretrainedError(

@@ -53,7 +53,9 @@ def load(
     directory = config.parent
     module = _module(settings, config, _pooling(directory, pooling), dropout, dtype)
     length = _length(directory, module.positions, max_length, name)
-    tokenizer = Path(tokenizer) if tokenizer is not None else directory / "tokenizer.json"
+    tokenizer = (
+        Path(tokenizer).absolute() if tokenizer is not None else directory / "tokenizer.json"
+    )
     if not tokenizer.is_file():
         raise PretrainedError(f"{tokenizer} does not exist; give tokenizer=, a tokenizer.json")
     tokens = ShapeDtypeStruct((2, length), jnp.int32)

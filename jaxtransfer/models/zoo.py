@@ -5,6 +5,8 @@ weights file holds; a file that does not fit it to the last leaf is refused.
 """
 
 import dataclasses
+import inspect
+import numbers
 import os
 import re
 from pathlib import Path
@@ -17,7 +19,7 @@ from jaxtransfer.models import load_bert, load_efficientnet
 from jaxtransfer.models.efficientnet import FAMILY
 from jaxtransfer.models.model import Model
 from jaxtransfer.pretrained.arrays import read_arrays
-from jaxtransfer.pretrained.uri import resolve
+from jaxtransfer.pretrained.uri import parse, resolve
 
 BERT = "bert"
 
@@ -107,12 +109,13 @@ def load(
     classifier: bool = False,
     cache_dir: str | os.PathLike | None = None,
     offline: bool | None = None,
+    **unknown: Any,
 ) -> Model:
     """Loads a pretrained encoder.
 
     Args:
       source: a name of the zoo; a URI; or a local path: a Hugging Face directory with `config.json`,
-        or a weights file.
+        or a weights file. A relative path becomes the model's `source` in its absolute form.
       architecture: of a weights file, if it cannot be recognised: 'bert' or 'efficientnet-lite0'...
       max_length: tokens a document is cut to; by default what the model was trained with.
       image_size: side that images are scaled to; by default what the model was trained with.
@@ -124,11 +127,15 @@ def load(
       classifier: whether to keep the ImageNet classifier, as a head of 1000 classes.
       cache_dir: where fetched files are kept.
       offline: whether to do without the network.
+      **unknown: no other option is taken; one is an error that names the nearest.
 
     Raises:
       PretrainedError: if the source is unknown, cannot be read, or does not fit the architecture.
-      ConfigError: if an option is not one of this kind of model.
+      ConfigError: if an option is unknown, not one of this kind of model, or out of its range.
     """
+    for name in unknown:
+        raise ConfigError(f"a model has no option {name!r}; nearest: {nearest(name, OPTIONS)}")
+    _check_numbers(max_length=max_length, image_size=image_size, dropout=dropout)
     text = os.fspath(source)
     entry = ZOO.get(text)
     if entry is None and not _is_location(text):
@@ -136,7 +143,11 @@ def load(
     architecture = architecture or (entry.architecture if entry else None)
     uri = entry.uri if entry else text
     path = resolve(uri, cache_dir=cache_dir, offline=offline)
-    dtype = jnp.dtype(dtype)
+    if parse(uri).scheme == "path":
+        # Links are kept: beside what a link names, the files that belong to it need not lie.
+        path = Path(os.path.abspath(path))
+        uri = str(path)
+    dtype = _dtype(dtype)
     text_options = {"max_length": max_length, "pooling": pooling, "tokenizer": tokenizer}
     image_options = {"image_size": image_size, "classifier": classifier or None}
     config = _config_of(path)
@@ -174,6 +185,33 @@ def load(
     raise PretrainedError(
         f"architecture {architecture!r} is unknown; nearest: {nearest(architecture, _known())}"
     )
+
+
+OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(load).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+)
+"""Names of the options of `load`."""
+
+
+def _check_numbers(*, dropout: Any, **lengths: Any) -> None:
+    for name, value in lengths.items():
+        is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if value is not None and not is_integer:
+            raise ConfigError(f"{name} must be an integer, not {value!r}")
+    is_number = isinstance(dropout, numbers.Real) and not isinstance(dropout, bool)
+    if not is_number or not 0 <= dropout < 1:
+        raise ConfigError(f"dropout must be a number from 0 up to, but not, 1, not {dropout!r}")
+
+
+def _dtype(wanted: Any) -> jnp.dtype:
+    try:
+        return jnp.dtype(wanted)
+    except TypeError:
+        raise ConfigError(
+            f"dtype {wanted!r} is unknown; such are 'float32', 'bfloat16', 'float16'"
+        ) from None
 
 
 def _known() -> tuple[str, ...]:

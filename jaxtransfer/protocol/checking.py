@@ -153,7 +153,9 @@ def _plain(place: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         items = check_section(place, value)
         return {key: _plain(f"{place}.{key}", item) for key, item in items.items()}
-    raise _wrong(place, value, "text, a number, True, False, None, or a sequence or section of these")
+    raise _wrong(
+        place, value, "text, a number, True, False, None, or a sequence or section of these"
+    )
 
 
 def _wrong(place: str, value: Any, wanted: str, more: str = "") -> ConfigError:

@@ -14,7 +14,7 @@ from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.partition import is_trainable
 from jaxtransfer.protocol.console import align
-from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.protocol.settings import LadderSettings, train_settings
 
 
 def of_model(uri: str) -> list[dict[str, Any]]:
@@ -38,7 +38,8 @@ def of_config(settings: LadderSettings, rung: str | None = None) -> list[dict[st
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     model = with_head(encoder, len(classes), rng=jax.random.key(0))
     method = from_description({"method": chosen.method, **chosen.options}).phases()[-1]
-    adapted = adapt(model, method, rng=jax.random.key(0))
+    statistics = train_settings(settings, chosen).statistics
+    adapted = adapt(model, method, rng=jax.random.key(0), statistics=statistics)
     leaves = trees.flatten_variables(adapted.variables)
     winners = trees.winning_rules(adapted.rules, leaves)
     return [

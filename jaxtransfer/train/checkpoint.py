@@ -37,16 +37,17 @@ class Checkpoints:
         """Opens or begins a run.
 
         Args:
-          directory: made if it is not there.
+          directory: made if it is not there; a relative one is fixed now, whatever the process's
+            directory becomes.
           identity: what the run is, as JSON values; a directory of another run is refused.
 
         Raises:
           WorkdirError: if the directory belongs to a run with another identity, or cannot be
             written.
         """
-        self.directory = directory
-        self._root = directory / CHECKPOINTS
-        path = directory / IDENTITY
+        self.directory = directory.absolute()
+        self._root = self.directory / CHECKPOINTS
+        path = self.directory / IDENTITY
         with writing(path, 0):
             self._root.mkdir(parents=True, exist_ok=True)
             self._remove_drafts()

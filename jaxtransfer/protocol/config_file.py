@@ -1,0 +1,87 @@
+"""A config file (Python, with `get_config()`) and the overrides given beside it.
+
+The file is the user's program: whatever goes wrong in it is said with its place, as one message.
+"""
+
+import re
+import runpy
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtransfer.errors import ConfigError, nearest
+
+
+def read(path: str, overrides: Sequence[str] = ()) -> Any:
+    """The ConfigDict that a config file gives, with overrides applied.
+
+    Args:
+      path: of the file; what follows a colon is the argument of its `get_config`.
+      overrides: words such as `--config.train.steps=5`. Each has to name a key that the file sets.
+
+    Raises:
+      ConfigError: if the file raises anything (naming file, line and exception), gives no mapping,
+        or an override names a key that the file does not set or a value of another type.
+    """
+    from absl import flags
+    from ml_collections import ConfigDict, config_flags
+
+    config = ConfigDict(_run(path))
+    for word in overrides:
+        _check_key(path, config, word.partition("=")[0].removeprefix("--config."))
+    argv = ["jaxtransfer", *overrides]
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        values(argv)
+        return values.config
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise ConfigError(f"config {path!r} with {list(overrides)}: {message}") from error
+
+
+def _run(path: str) -> Mapping[str, Any]:
+    file, *argument = path.split(":", 1)
+    try:
+        get_config = runpy.run_path(file).get("get_config")
+        if get_config is None:
+            raise ConfigError(f"config file {file} defines no get_config()")
+        config = get_config(*argument)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"config file {_place(file, error)}: {type(error).__name__}: {error}"
+        ) from error
+    config = config.to_dict() if hasattr(config, "to_dict") else config
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"get_config() of {file} gives {config!r}; it must return a ConfigDict or a dict"
+        )
+    return config
+
+
+def _place(file: str, error: Exception) -> str:
+    """The file and the line of the innermost frame in it; of a syntax error, its own."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f"{file}, line {lines[-1]}" if lines else file
+
+
+def _check_key(path: str, config: Mapping[str, Any], key: str) -> None:
+    node: Any = config
+    place = "config"
+    *sections, _ = names = [re.sub(r"\[.*", "", name) for name in key.split(".")]
+    for depth, name in enumerate(names):
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"--config.{key}: {place} of {path} is {node!r}, not a section")
+        if name not in node:
+            what = "section" if depth < len(sections) else "key"
+            raise ConfigError(
+                f"--config.{key}: {path} has no {what} {place}.{name}; nearest: {nearest(name, node)}. Overrides"
+                f" change what the file sets: add the {what} to it"
+            )
+        node = node[name]
+        place = f"{place}.{name}"
