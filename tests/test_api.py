@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxtransfer as jt
-from jaxtransfer.errors import AdaptationError, ConfigError, DataError
+from jaxtransfer.errors import AdaptationError, ConfigError, DataError, PretrainedError
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,83 @@ def test_one_class_cannot_be_learned(tiny_bert):
         jt.fit(jt.load(tiny_bert), ["a cat", "a dog"], ["animals", "animals"])
 
 
+ONE_TEXT = "give a list of texts"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m, f: f.predict("the cat"), DataError, ONE_TEXT),
+        (lambda m, f: f.probabilities(text for text in "ab"), DataError, "inputs is a generator"),
+        (lambda m, f: jt.fit(m, "the cat", ["x"]), DataError, ONE_TEXT),
+        (lambda m, f: jt.fit(m, ["a", "b"], None), DataError, "labels is None"),
+        (lambda m, f: jt.fit(m, ["a", "b"], "xy"), DataError, "labels is 'xy'"),
+        (lambda m, f: jt.fit(m, ["a", "b"], ["x", None]), DataError, "row 1 is None"),
+        (lambda m, f: jt.fit(m, ["a", "b"], np.array([np.nan, 1.0])), DataError, "row 0 is .*nan"),
+        (lambda m, f: jt.fit(m, ["a", "b"], np.eye(2)), DataError, "row 0 is array"),
+        (lambda m, f: jt.evaluate(f, ["a"], [None]), DataError, "row 0 is None"),
+        (lambda m, f: jt.evaluate(f, "a", ["food"]), DataError, ONE_TEXT),
+        (lambda m, f: jt.evaluate("table.npz", ["a"], ["x"]), DataError, "leave out inputs"),
+        (lambda m, f: jt.evaluate(m, ["a"], ["x"]), ConfigError, "fit it first"),
+        (lambda m, f: jt.fit(f, ["a"], ["x"]), ConfigError, "fitted already"),
+        (lambda m, f: jt.fit("tiny", ["a"], ["x"]), ConfigError, r"give load\('tiny'\)"),
+        (lambda m, f: jt.fit(3, ["a"], ["x"]), ConfigError, "not a int"),
+        (lambda m, f: jt.fit(m, ["a"], ["x"], step=2), ConfigError, "nearest: 'steps'"),
+        (lambda m, f: jt.fit(m, ["a"], ["x"], validaton=2), ConfigError, "nearest: 'validation'"),
+        (lambda m, f: jt.fit(m, ["a"], ["x"], method="lora"), ConfigError, "not 'lora'"),
+        (lambda m, f: jt.fit(m, ["a"], ["x"], steps=0), ConfigError, "steps .* at least 1, not 0"),
+        (
+            lambda m, f: jt.fit(m, ["a", "b"], ["x", "y"], learning_rate=float("nan")),
+            ConfigError,
+            "learning_rate must be a finite number, not nan",
+        ),
+    ],
+)
+def test_misuse_is_said_with_the_way_out(tiny_bert, fitted, call, error, message):
+    with pytest.raises(error, match=message):
+        call(jt.load(tiny_bert), fitted)
+
+
+def test_one_metric_can_be_named_alone(fitted, topics):
+    assert set(jt.evaluate(fitted, *topics, metrics="accuracy")) == {"accuracy"}
+
+
+def test_unknown_and_impossible_options_of_a_model_are_named(tiny_bert):
+    for options, message in (
+        ({"max_len": 3}, "no option 'max_len'; nearest: 'max_length'"),
+        ({"max_length": "12"}, "max_length must be an integer, not '12'"),
+        ({"dropout": 1.0}, "dropout must be a number"),
+        ({"dtype": "float33"}, "dtype 'float33' is unknown"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            jt.load(tiny_bert, **options)
+
+
+def test_a_base_is_for_adapters(tiny_bert, fitted, tmp_path):
+    with pytest.raises(ConfigError, match="is no adapter directory"):
+        jt.load(tiny_bert, base=jt.load(tiny_bert))
+    fitted.save(tmp_path / "adapter")
+    with pytest.raises(
+        ConfigError, match=r"load\(adapter, base=model\) takes a model, not its name"
+    ):
+        jt.load(tmp_path / "adapter", base=str(tiny_bert))
+
+
+def test_relative_paths_hold_after_the_directory_changes(tiny_bert, topics, tmp_path, monkeypatch):
+    texts, labels = topics
+    monkeypatch.chdir(tiny_bert.parent)
+    model = jt.load(tiny_bert.name)
+    assert model.source == str(tiny_bert)
+    monkeypatch.chdir(tmp_path)
+    fitted = jt.fit(model, texts, labels, method=jt.LinearProbe(), steps=2, workdir="run")
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+    fitted.save("adapter")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = jt.load("../adapter")
+    np.testing.assert_array_equal(again.logits(texts[:3]), fitted.logits(texts[:3]))
+
+
 class Unseen(nn.Module):
     """A network that the package has never seen, called in its own way."""
 
@@ -81,6 +158,20 @@ def test_every_method_without_stages_works_on_a_users_module(method):
     assert jt.evaluate(fitted, inputs, labels, metrics=["accuracy"])["accuracy"].value > 0.85
     with pytest.raises(AdaptationError, match="stages"):
         jt.fit(model, inputs, labels, method=jt.TopStages(count=3), steps=1)
+
+
+def test_an_adapter_of_a_users_module_is_loaded_onto_it(tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(int)
+    variables = Unseen().init(jax.random.key(0), jnp.ones((2, 8)))
+    model = jt.from_module(Unseen(), variables, inputs[:2], name="mine", output="features")
+    fitted = jt.fit(model, inputs, labels, method=jt.LoRA(rank=2), steps=2)
+    fitted.save(tmp_path / "adapter")
+    with pytest.raises(PretrainedError, match=r"jaxtransfer\.load\(.*adapter', base=model\)"):
+        jt.load(tmp_path / "adapter")
+    for base in (model, jt.with_head(model, 5, rng=jax.random.key(9))):
+        again = jt.load(tmp_path / "adapter", base=base)
+        np.testing.assert_array_equal(again.logits(inputs), fitted.logits(inputs))
 
 
 def test_the_readmes_first_block_runs(tmp_path, monkeypatch, capsys):

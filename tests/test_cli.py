@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
 import pprint
+import subprocess
+import sys
 
 import pytest
 
@@ -99,6 +102,124 @@ def test_a_wrong_value_is_one_message_and_status_2(config, tmp_path, capsys, wor
     shown = capsys.readouterr().err
     assert message in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def get_config(:\n", "line 1: SyntaxError"),
+        ("def get_config():\n    return foo\n", "line 2: NameError: name 'foo'"),
+        ("import nowhere_to_be_found\n", "line 1: ModuleNotFoundError"),
+        ("def get_config():\n\n    return 1 / 0\n", "line 3: ZeroDivisionError"),
+        ("def get_config():\n    open('/no/such/file')\n", "line 2: FileNotFoundError"),
+        ("x = 1\n", "defines no get_config()"),
+        ("def get_config():\n    pass\n", "gives None; it must return a ConfigDict"),
+        ("def get_config():\n    return [1]\n", "gives [1]; it must return a ConfigDict"),
+    ],
+)
+def test_an_error_in_the_config_file_is_said_with_its_place(tmp_path, capsys, content, message):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    assert run("ladder", "--config", path, "--workdir", tmp_path / "run") == 2
+    shown = capsys.readouterr().err
+    assert str(path) in shown
+    assert message in shown
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--config.nope=3", "has no key config.nope; nearest: "),
+        ("--config.train.step=3", "has no key config.train.step; nearest: 'steps'"),
+        ("--config.tuning.seed=3", "has no section config.tuning; "),
+        ("--config.name.first=x", "config.name of"),
+    ],
+)
+def test_an_override_of_what_the_file_does_not_set_is_named(config, capsys, word, message):
+    assert run("inspect", "--config", config, word) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_config_may_be_a_plain_dict_and_take_an_argument(tmp_path, ladder_values):
+    path = tmp_path / "mine.py"
+    path.write_text(f"def get_config(name):\n    return {{**{ladder_values!r}, 'name': name}}\n")
+    loaded = cli.load_config([f"--config={path}:mine", "--config.train.steps=9"])
+    assert (loaded.name, loaded.train.steps) == ("mine", 9)
+
+
+def test_a_relative_work_directory_will_do(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--config", config, "--workdir", "relative", "--rung", "linear_probe"]
+    assert run(*words) == 0
+    assert (tmp_path / "relative" / "adapter" / "adapter.json").is_file()
+
+
+@pytest.mark.parametrize("number", [errno.EISDIR, errno.EIO, errno.EPERM])
+def test_what_the_system_refuses_is_one_message(tmp_path, capsys, monkeypatch, number):
+    from jaxtransfer.protocol import inspection, settings
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    monkeypatch.setattr(inspection, "of_model", refuse)
+    monkeypatch.setattr(settings, "from_config", refuse)
+    monkeypatch.setattr(cli, "load_config", lambda words: None)
+    assert run("inspect", "m") == 2
+    assert capsys.readouterr().err == f"error: somewhere: {os.strerror(number)}\n"
+    for verb in (["ladder"], ["train", "--rung", "r"]):
+        assert run(*verb, "--config", "c.py", "--workdir", tmp_path) == 2
+        assert "finished parts are kept" in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
+    from jaxtransfer.protocol import inspection
+
+    monkeypatch.setattr(inspection, "of_model", lambda uri: {}["bug"])
+    with pytest.raises(KeyError):
+        run("inspect", "m")
+
+
+def test_a_reader_that_goes_ends_the_command_quietly(tiny_bert):
+    command = [sys.executable, "-m", "jaxtransfer", "inspect", str(tiny_bert), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
+def test_a_rate_or_seed_that_is_none_is_refused(config, tmp_path, capsys):
+    words = ["train", "--config", config, "--workdir", tmp_path / "run", "--rung", "full"]
+    for more, message in (
+        (["--learning-rate", "nan"], "--learning-rate must be a finite number, not nan"),
+        (["--learning-rate", "0"], "--learning-rate must be a finite number above 0"),
+        (["--seed", "-1"], "--seed must be an integer in [0"),
+    ):
+        assert run(*words, *more) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_inspect_shows_the_rungs_own_statistics_and_no_rung_of_a_uri(config, tiny_bert, capsys):
+    assert run("inspect", tiny_bert, "--rung", "full") == 2
+    assert "--rung full is a config's" in capsys.readouterr().err
+    words = ["inspect", "--config", config, "--rung", "full", "--config.train.statistics=updated"]
+    with pytest.MonkeyPatch.context() as patch:
+        from jaxtransfer.protocol import inspection
+
+        seen = []
+        adapt = inspection.adapt
+        patch.setattr(
+            inspection, "adapt", lambda *a, **k: seen.append(k["statistics"]) or adapt(*a, **k)
+        )
+        assert run(*words, "--json") == 2
+        assert "has no key config.train.statistics" in capsys.readouterr().err
+        config.write_text(
+            config.read_text().replace("'batch_size'", "'statistics': 'updated', 'batch_size'")
+        )
+        assert run("inspect", "--config", config, "--rung", "full", "--json") == 0
+    assert seen == ["updated"]
 
 
 def test_other_mistakes_are_messages_too(config, tmp_path, capsys):

@@ -94,8 +94,13 @@ def test_another_base_is_refused(saved):
 
 
 def test_a_base_without_a_source_must_be_given(saved):
-    with pytest.raises(PretrainedError, match="came from no URI; give the base"):
+    with pytest.raises(PretrainedError, match=r"came from no URI; give the base .*base=model\)"):
         package.load(saved[1])
+
+
+def test_a_base_may_come_with_a_head(saved):
+    again, _ = package.load(saved[1], with_head(make_base(), 5, rng=jax.random.key(2)))
+    assert again.variables["params"]["head"]["bias"].shape == (3,)
 
 
 def test_leaves_that_do_not_fit_are_named(saved):

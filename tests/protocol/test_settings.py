@@ -53,15 +53,93 @@ def test_a_rung_overrides_the_shared_settings():
         ("splits.sizes", {"validation": 10}, "needs 'test'"),
         ("splits.train_per_class", 0, "at least 1"),
         ("train", {"step": 3}, "no key 'step'; nearest: 'steps'"),
-        ("train", {"batch_size": 0}, "batch_size >= 1"),
-        ("acceptance", {"margin": -1.0}, "margin >= 0"),
+        ("train", {"batch_size": 0}, r"train.batch_size must be an integer at least 1, not 0"),
+        ("acceptance", {"margin": -1.0}, "margin must be a finite number at least 0, not -1"),
         ("methods.probe", {"steps": 3}, "lacks 'method'"),
-        ("methods.probe", {"method": "full", "learning_rates": (0.0,)}, "must be positive"),
+        (
+            "methods.probe",
+            {"method": "full", "learning_rates": (0.0,)},
+            r"rates\[0\] must .* above 0",
+        ),
     ],
 )
 def test_mistakes_are_named(path, value, message):
     with pytest.raises(ConfigError, match=message):
         from_config(changed(path, value))
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "wanted"),
+    [
+        ("train", {"steps": "many"}, "config.train.steps must be an integer, not 'many'"),
+        ("train", {"steps": 6.5}, "steps must be an integer, not 6.5"),
+        ("train", {"steps": True}, "steps must be an integer, not True"),
+        ("train", {"weight_decay": -3}, "weight_decay must be a finite number at least 0"),
+        ("train", {"evaluate_every": -1}, "evaluate_every must be an integer at least 0"),
+        ("train", {"warmup": 1.0}, r"warmup must be a finite number in \[0, 1\), not 1.0"),
+        ("train", {"clip_norm": -1.0}, "clip_norm must be a finite number at least 0"),
+        ("train", {"clip_norm": INF}, "clip_norm must be a finite number, not inf"),
+        ("train", {"layer_decay": 0}, "layer_decay must be a finite number above 0, not 0"),
+        ("train", {"label_smoothing": 2.0}, r"label_smoothing must be .* in \[0, 1\)"),
+        ("train", {"l2_sp": NAN}, "l2_sp must be a finite number, not nan"),
+        ("train", {"schedule": "cosin"}, "schedule must be one of .*nearest: 'cosine'"),
+        ("train", {"precision": "float23"}, "precision must be one of .*nearest: 'float32'"),
+        ("train", {"statistics": "updatd"}, "statistics must be one of .*nearest: 'updated'"),
+        ("train", {"group_rates": {"head": "ten"}}, "train.group_rates.head must be .*'ten'"),
+        ("train", {"patience": 2}, "patience=2, which counts evaluations"),
+        ("train", None, "config.train must be a section with keys among .*, not None"),
+        ("acceptance", {"margin": "0.1"}, "acceptance.margin must be a finite number, not '0.1'"),
+        ("acceptance", {"margin": NAN}, "acceptance.margin must be a finite number, not nan"),
+        ("acceptance", {"confidence": 1.0}, r"confidence must be .* in \(0.5, 1\)"),
+        ("model", "all-minilm", r"config.model must be a section with keys .*'uri'.*'all-minilm'"),
+        ("model.uri", 3, "config.model.uri must be text, not 3"),
+        ("data", "x.csv", "config.data must be a section"),
+        ("data.shape", {1, 2}, "config.data.shape must be text, a number"),
+        ("splits.sizes", {"validation": "20", "test": 9}, "sizes.validation must be an integer"),
+        ("splits.sizes", {"validation": 9, "test": 9, "calibration": -1}, "at least 0, not -1"),
+        (
+            "splits.sizes",
+            {"validation": 9, "test": 9, "tune": 5},
+            "no split 'tune'; nearest: 'test'",
+        ),
+        ("splits.seed", -1, r"splits.seed must be an integer in \[0, 4294967295\], not -1"),
+        ("tuning", {"seed": "a"}, "tuning.seed must be an integer, not 'a'"),
+        ("seeds", "012", "config.seeds must be a sequence"),
+        ("seeds", (0, 1.5), r"config.seeds\[1\] must be an integer, not 1.5"),
+        ("seeds", (-1,), r"config.seeds\[0\] must be an integer in"),
+        ("rungs", "probe", "config.rungs must be a sequence"),
+        ("name", "a/b", "config.name is 'a/b', but folders are named by it"),
+        ("name", "..", "config.name is '..', but folders"),
+        ("task", "regression", "config.task must be a section"),
+        ("methods", {"probe": "linear_probe"}, "config.methods.probe must be a section"),
+        ("methods.a/b", {"method": "full"}, "name of a rung in config.methods is 'a/b'"),
+        ("methods.probe.method", 3, "config.methods.probe.method must be text"),
+        ("methods.probe.steps", "x", "config.methods.probe.steps must be an integer"),
+        ("methods.probe.options", 3, "config.methods.probe.options must be a section"),
+        ("methods.probe.learning_rates", "a", "learning_rates must be a sequence"),
+        ("methods.probe.learning_rates", (NAN,), r"learning_rates\[0\] must be .*nan"),
+        ("methods.probe.learning_rates", (0.1, 0.1), "has 0.1 more than once"),
+        ("methods.probe.learning_rates", (0.1, 0.1 + 1e-9), "more than once .to six digits"),
+        ("methods.probe.first_phase", {"steps": 1.5}, "first_phase.steps must be an integer"),
+        ("methods.probe.first_phase", {"learning_rate": 0}, "first_phase.learning_rate must be"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_what_is_wanted(path, value, wanted):
+    with pytest.raises(ConfigError, match=wanted):
+        from_config(changed(path, value))
+
+
+def test_values_that_mean_the_same_are_the_same():
+    settings = from_config(changed("methods.probe.learning_rates", 0.1))
+    assert settings == from_config(changed("methods.probe.learning_rates", [0.1]))
+    path = pathlib.Path("x.csv")
+    assert from_config(changed("data.path", path)).hash == from_config(MINIMAL).hash
+    assert from_config(changed("model.uri", pathlib.Path("m"))).model.uri == "m"
+    whole = from_config(changed("acceptance", {"margin": 0}))
+    assert whole.hash == from_config(MINIMAL).hash
 
 
 def test_the_hash_depends_on_what_decides_the_outcome():

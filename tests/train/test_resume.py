@@ -67,6 +67,16 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     )
 
 
+def test_a_relative_work_directory_is_the_one_it_was_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = run("relative")
+    assert (tmp_path / "relative" / "checkpoints" / "step_000000012").is_dir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("../relative").history == first.history
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_another_run_s_directory_is_refused_and_left_alone(tmp_path):
     run(tmp_path)
     before = (tmp_path / "metrics.jsonl").read_bytes()
