@@ -13,6 +13,7 @@ from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.freezing import Full, LinearProbe
 from jaxtransfer.adapt.lora import LoRA
 from jaxtransfer.data.examples import ArrayExamples
+from jaxtransfer.host_memory import keep_freed_memory
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.objectives.supervised import cross_entropy
@@ -161,7 +162,8 @@ def probe(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
 
 
 def setup(task: dict[str, Any]) -> dict[str, worker.Command]:
-    """Commands of a task."""
+    """Commands of a task; memory is kept as the command line keeps it."""
+    keep_freed_memory()
     arrays = np.load(task["arrays"])
     return (probe if task["method"] == "probe" else steps)(task, arrays)
 
