@@ -24,9 +24,15 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
         or an override names a key that the file does not set or a value of another type.
     """
     from absl import flags
-    from ml_collections import ConfigDict, config_flags
+    from ml_collections import ConfigDict, FrozenConfigDict, config_dict, config_flags
 
-    config = ConfigDict(_run(path))
+    config = _run(path)
+    if not isinstance(config, Mapping | ConfigDict):
+        raise ConfigError(
+            f"get_config() of {path} gives {config!r}; it must return a ConfigDict or a dict"
+        )
+    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
+        config = ConfigDict(config)
     for word in overrides:
         _check_key(path, config, word.partition("=")[0].removeprefix("--config."))
     argv = ["jaxtransfer", *overrides]
@@ -34,31 +40,33 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
+        values.config.to_dict()  # A required placeholder that no override has filled raises.
         return values.config
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        config_dict.RequiredValueError,
+        flags.Error,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         message = " ".join(str(error).split())
         raise ConfigError(f"config {path!r} with {list(overrides)}: {message}") from error
 
 
-def _run(path: str) -> Mapping[str, Any]:
+def _run(path: str) -> Any:
     file, *argument = path.split(":", 1)
     try:
         get_config = runpy.run_path(file).get("get_config")
         if get_config is None:
             raise ConfigError(f"config file {file} defines no get_config()")
-        config = get_config(*argument)
+        return get_config(*argument)
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(
             f"config file {_place(file, error)}: {type(error).__name__}: {error}"
         ) from error
-    config = config.to_dict() if hasattr(config, "to_dict") else config
-    if not isinstance(config, Mapping):
-        raise ConfigError(
-            f"get_config() of {file} gives {config!r}; it must return a ConfigDict or a dict"
-        )
-    return config
 
 
 def _place(file: str, error: Exception) -> str:
@@ -70,12 +78,12 @@ def _place(file: str, error: Exception) -> str:
     return f"{file}, line {lines[-1]}" if lines else file
 
 
-def _check_key(path: str, config: Mapping[str, Any], key: str) -> None:
-    node: Any = config
+def _check_key(path: str, config: Any, key: str) -> None:
+    node = config
     place = "config"
     *sections, _ = names = [re.sub(r"\[.*", "", name) for name in key.split(".")]
     for depth, name in enumerate(names):
-        if not isinstance(node, Mapping):
+        if not hasattr(node, "keys"):
             raise ConfigError(f"--config.{key}: {place} of {path} is {node!r}, not a section")
         if name not in node:
             what = "section" if depth < len(sections) else "key"
@@ -83,5 +91,6 @@ def _check_key(path: str, config: Mapping[str, Any], key: str) -> None:
                 f"--config.{key}: {path} has no {what} {place}.{name}; nearest: {nearest(name, node)}. Overrides"
                 f" change what the file sets: add the {what} to it"
             )
-        node = node[name]
+        # The last is not read: it may be a placeholder that only the override fills.
+        node = node[name] if depth < len(sections) else None
         place = f"{place}.{name}"
