@@ -148,17 +148,17 @@ def test_a_config_may_be_a_plain_dict_and_take_an_argument(tmp_path, ladder_valu
     assert (loaded.name, loaded.train.steps) == ("mine", 9)
 
 
-def test_references_in_a_config_follow_overrides_and_placeholders_need_them(tmp_path, capsys):
+def test_references_follow_overrides_and_an_unfilled_placeholder_is_named(tmp_path, capsys):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from ml_collections import ConfigDict, config_dict\n\n\ndef get_config():\n"
-        "    config = ConfigDict({'a': 1, 'data': {'path': config_dict.required_placeholder(str)}})\n"
-        "    config.b = config.get_ref('a')\n    return config\n"
+        "from ml_collections import ConfigDict, config_dict\n\n\ndef get_config(kind):\n"
+        "    config = ConfigDict({'a': 1})\n    config.b = config.get_ref('a')\n"
+        "    if kind == 'holed':\n        config.c = config_dict.required_placeholder(str)\n"
+        "    return config\n"
     )
-    words = [f"--config={path}", "--config.a=5", "--config.data.path=x"]
-    assert cli.load_config(words).to_dict() == {"a": 5, "b": 5, "data": {"path": "x"}}
-    assert run("inspect", *words[:2]) == 2
-    assert "path" in capsys.readouterr().err
+    assert cli.load_config([f"--config={path}:whole", "--config.a=5"]).to_dict() == {"a": 5, "b": 5}
+    assert run("inspect", "--config", f"{path}:holed") == 2
+    assert "required reference" in capsys.readouterr().err
 
 
 def test_a_relative_work_directory_will_do(config, tmp_path, monkeypatch):

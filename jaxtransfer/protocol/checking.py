@@ -96,8 +96,8 @@ def check_section(place: str, value: Any, known: Iterable[str] | None = None) ->
     """
     names = None if known is None else sorted(known)
     if not isinstance(value, Mapping):
-        keys = "" if names is None else f" with keys among {names}"
-        raise _wrong(place, value, f"a section{keys}")
+        keys = "" if names is None else f"; its keys are among {names}"
+        raise _wrong(place, value, "a section", keys)
     for key in value:
         if not isinstance(key, str):
             raise ConfigError(f"{place} has the key {key!r}; a key must be text")

@@ -40,7 +40,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
-        values.config.to_dict()  # A required placeholder that no override has filled raises.
+        values.config.to_dict()  # Required placeholders raise, and are reported here.
         return values.config
     except (
         config_dict.RequiredValueError,
@@ -91,6 +91,6 @@ def _check_key(path: str, config: Any, key: str) -> None:
                 f"--config.{key}: {path} has no {what} {place}.{name}; nearest: {nearest(name, node)}. Overrides"
                 f" change what the file sets: add the {what} to it"
             )
-        # The last is not read: it may be a placeholder that only the override fills.
+        # The last is not read: a required placeholder would raise here, and is reported by `read`.
         node = node[name] if depth < len(sections) else None
         place = f"{place}.{name}"
