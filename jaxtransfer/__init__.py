@@ -11,6 +11,7 @@ from jaxtransfer.data.source import Table
 from jaxtransfer.data.splits import stratified_split
 from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.host_memory import keep_freed_memory
 from jaxtransfer.models.model import Model, from_module, with_head
 from jaxtransfer.version import __version__
 
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "fit",
     "from_module",
+    "keep_freed_memory",
     "load",
     "load_table",
     "stratified_split",

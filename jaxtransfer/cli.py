@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxtransfer.errors import ConfigError, JaxTransferError, WorkdirError
+from jaxtransfer.host_memory import keep_freed_memory
 from jaxtransfer.version import __version__
 
 CONFIG_HELP = (
@@ -157,6 +158,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 def _ladder(arguments: argparse.Namespace, config_words: list[str]) -> int:
     from jaxtransfer.protocol import ladder, settings
 
+    keep_freed_memory()
     ladder.run(
         settings.from_config(load_config(config_words)),
         arguments.workdir,
@@ -171,6 +173,7 @@ def _train(arguments: argparse.Namespace, config_words: list[str]) -> int:
     from jaxtransfer.protocol import settings, single
     from jaxtransfer.protocol.checking import check
 
+    keep_freed_memory()
     for option, value, kind in (
         ("--learning-rate", arguments.learning_rate, settings.Rate),
         ("--seed", arguments.seed, settings.Seed),

@@ -41,6 +41,14 @@ def test_a_saved_adapter_predicts_the_same_bits(fitted, topics, tmp_path):
     np.testing.assert_allclose(again.probabilities(texts[:3]).sum(axis=1), 1.0, atol=1e-6)
 
 
+def test_the_pooling_is_part_of_what_is_saved(tiny_bert, topics, tmp_path):
+    model = jt.load(tiny_bert, max_length=12, pooling="max")
+    fitted = jt.fit(model, *topics, method=jt.LinearProbe(), steps=2)
+    fitted.save(tmp_path / "adapter")
+    again = jt.load(tmp_path / "adapter")
+    np.testing.assert_array_equal(again.logits(topics[0][:4]), fitted.logits(topics[0][:4]))
+
+
 def test_options_for_a_saved_adapter_are_refused(fitted, tmp_path):
     fitted.save(tmp_path / "adapter")
     with pytest.raises(ConfigError, match="leave out"):

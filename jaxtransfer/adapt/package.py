@@ -222,6 +222,8 @@ def _options(model: Model) -> dict[str, Any]:
     if hasattr(preprocess, "size"):
         height, width = preprocess.size
         options["image_size"] = height if height == width else [height, width]
+    if hasattr(_base(model).module, "pooling"):
+        options["pooling"] = _base(model).module.pooling
     return options
 
 
