@@ -4,7 +4,6 @@ Post-norm transformer of Devlin et al. (arXiv 1810.04805). Tokens are flattened 
 before every dense layer, which saves about 15 % of a step on a CPU and costs nothing elsewhere.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -25,8 +24,26 @@ POOL = "pool"
 Pooling = Literal["mean", "cls", "max"]
 
 
+@jax.custom_jvp
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The exact Gaussian error linear unit (arXiv 1606.08415), by erf, with its derivative given.
+
+    XLA's CPU backend is slow at the erfc of `jax.nn.gelu(approximate=False)` and at its derivative,
+    and keeps more of it for the backward pass; the values differ by rounding (4e-7).
+    """
+    return 0.5 * x * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
+@gelu.defjvp
+def _gelu_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    cumulative = 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
+    density = jnp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
+    return gelu(x), (cumulative + x * density) * dx
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": functools.partial(nn.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_new": nn.gelu,
     "relu": nn.relu,
 }

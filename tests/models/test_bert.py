@@ -8,7 +8,7 @@ import pytest
 
 from jaxtransfer import trees
 from jaxtransfer.errors import AdaptationError, DataError
-from jaxtransfer.models.bert import Bert, pool
+from jaxtransfer.models.bert import Bert, gelu, pool
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.models.site import Site
 
@@ -206,3 +206,16 @@ def test_keys_and_values_may_be_lengthened_in_front():
     plain = np.asarray(network.apply(network.variables, text())["features"])
     assert np.abs(outputs(0.0) - plain).max() > 1e-3
     assert np.isfinite(outputs(1e4)).all()
+
+
+def test_gelu_and_its_derivative_are_those_of_jax():
+    """Against the exact form of `jax.nn.gelu`."""
+    x = jnp.linspace(-8.0, 8.0, 401)
+
+    def reference(v):
+        return jax.nn.gelu(v, approximate=False)
+
+    np.testing.assert_allclose(gelu(x), reference(x), atol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(gelu))(x), jax.vmap(jax.grad(reference))(x), atol=2e-6
+    )
