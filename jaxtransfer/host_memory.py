@@ -1,7 +1,8 @@
-"""Makes the C library keep the memory that is freed, so that a step on a CPU does not fetch it page by page again.
+"""Makes the C library keep memory that is freed, so that steps on a CPU do not fetch it anew.
 
-XLA's CPU backend allocates the temporaries of an executable at each call, hundreds of MiB in one block. glibc maps such a
-block anew every time, and the kernel zeroes each of its pages as it is first touched: a quarter of a fine-tuning step.
+XLA's CPU backend allocates the temporaries of an executable at each call, hundreds of MiB in one
+block. glibc maps such a block anew every time, and the kernel zeroes each page at its first touch:
+a quarter of a fine-tuning step.
 """
 
 import ctypes
@@ -11,11 +12,12 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Has glibc's malloc serve all blocks from one heap that is never given back; call it before JAX computes.
+    """Has glibc serve all blocks from one heap that it never gives back; call it before JAX computes.
 
-    Blocks freed are used again, pages and all. The process stays as large as it has once been, which for repeated steps is the
-    size it would return to. Threads that have allocated before the call keep their old ways, so once JAX has a backend it is too
-    late. It changes nothing on accelerators but for the host's own blocks.
+    Blocks freed are used again, pages and all. The process stays as large as it has once been;
+    small blocks that settle in a large one's place can make it hold the largest block twice.
+    Threads that have allocated before the call keep their old ways, so once JAX has a backend it
+    is too late. On accelerators it changes nothing but the host's own blocks.
 
     Returns:
       Whether it did; False where the C library is not glibc.

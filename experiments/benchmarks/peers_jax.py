@@ -143,7 +143,12 @@ def probe(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
                 adapted,
                 {"labeled": examples},
                 objective(),
-                recipe(task, steps=epochs * each, clip_norm=None),
+                recipe(
+                    task,
+                    steps=epochs * each,
+                    clip_norm=None,
+                    evaluation_batch_size=task["batch"],
+                ),
                 seed=0,
                 cache=cache,
                 compiled=CompiledSteps(),
