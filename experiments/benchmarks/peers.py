@@ -44,7 +44,7 @@ WIDTHS = {
 }
 """Input widths of a MiniLM layer's linear maps."""
 BATCHES = 4
-PROBE_BATCH = 32
+PROBE_BATCH = 16
 EPOCHS = 10
 OURS, EAGER, COMPILED = "jaxtransfer", "peer, eager", "peer, compiled"
 
