@@ -306,7 +306,7 @@ def environment() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=12, help="turns of each contender")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each contender")
     parser.add_argument("--documents", type=int, default=2000, help="documents of the probe")
     parser.add_argument("--only", nargs="*", help="workloads to run: names of steps, or 'probe'")
     parser.add_argument("--results", type=pathlib.Path, default=HERE / "results")

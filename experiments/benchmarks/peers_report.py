@@ -103,6 +103,6 @@ def _probe(probe: dict[str, Any]) -> list[str]:
         f"- The usual loop takes **{gain:.1f}** times ours; target at least {TARGETS['probe']:.0f}: {verdict}. The reason is"
         f" the cache: the frozen encoder runs once ({middle['cache_seconds']:.1f} s of ours) and an epoch on its features"
         f" takes {1e3 * middle['epoch_seconds']:.0f} ms, where the loop runs it in every epoch.",
-        f"- A torch loop that caches features by hand takes {by_hand:.2f} times ours: what is left is the encoder's own speed.",
+        f"- A torch loop that caches features by hand takes {by_hand:.2f} times ours: what is left is the encoder's own speed, and our compilation.",
         "",
     ]
