@@ -6,6 +6,7 @@ The names below are the front door; every layer can be imported on its own
 
 from jaxtransfer.adapt import LPFT, BitFit, Full, LinearProbe, LoRA, TopStages
 from jaxtransfer.api import Fitted, evaluate, fit, load
+from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
 from jaxtransfer.data.splits import stratified_split
@@ -28,6 +29,7 @@ __all__ = [
     "Table",
     "TopStages",
     "__version__",
+    "deduplicate",
     "evaluate",
     "fit",
     "from_module",
