@@ -35,7 +35,7 @@ from jaxtransfer.train.phases import fit as fit_phases
 from jaxtransfer.train.predict import predict as predict_logits
 from jaxtransfer.train.recipe import Recipe
 
-UNLABELLED_BATCH = 50
+UNLABELLED_BATCH = 25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

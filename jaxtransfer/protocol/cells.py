@@ -35,7 +35,7 @@ from jaxtransfer.train.predict import extract_features, predict
 from jaxtransfer.train.progress import Progress
 from jaxtransfer.train.recipe import Recipe
 
-BATCH = 50
+BATCH = 25
 BASELINE_FACTS: Mapping[str, Any] = {
     "rules": [],
     "trainable": 0,
