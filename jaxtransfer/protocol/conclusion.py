@@ -50,6 +50,13 @@ def conclude(
             f"On the {accept_count} validation examples that decide, {_listed(open_rungs)} did not clear the margin of"
             f" {margin:g} over {chosen}; their intervals do not exclude an advantage either."
         )
+    better = _better_than(chosen, comparisons)
+    if better:
+        sentences.append(
+            f"The test split, which took no part in the choice, finds better than {chosen}:"
+            f" {_listed(better)} (corrected for all pairs); with {accept_count} examples the"
+            " acceptance half could not show it."
+        )
     by_pair = {(item.first, item.second): item for item in comparisons}
     if probe is not None and tuned:
         sentences.append(_against_probe(tuned, probe, by_pair, metric))
@@ -57,6 +64,21 @@ def conclude(
     if within:
         sentences.append(_among_tuned(within, metric))
     return sentences
+
+
+def _better_than(chosen: str, comparisons: Sequence[Comparison]) -> list[str]:
+    """The rungs that the comparisons find better than the chosen one, with their differences."""
+    found = []
+    for item in comparisons:
+        if not item.is_significant or item.ci is None or chosen not in (item.first, item.second):
+            continue
+        gain = item.difference.improvement or 0.0
+        value, (low, high) = item.difference.value or 0.0, item.ci
+        if item.second == chosen and gain > 0:
+            found.append(f"{item.first} {value:+.3f} [{low:+.3f}, {high:+.3f}]")
+        elif item.first == chosen and gain < 0:
+            found.append(f"{item.second} {-value:+.3f} [{-high:+.3f}, {-low:+.3f}]")
+    return found
 
 
 def _may_exceed(comparison: Comparison, margin: float) -> bool:

@@ -126,8 +126,10 @@ def decide(
         },
     )
     test = _only(tables, TEST)
-    # Baselines without parameters are compared with the incumbent alone: pairs with them are not in question.
-    tested = [item.rung.name for item in climbed if not item.rung.is_baseline]
+    # A baseline that was not chosen is in question no longer.
+    tested = [
+        item.rung.name for item in climbed if not item.rung.is_baseline or item.rung.name == chosen
+    ]
     probe = next((item.rung.name for item in climbed if item.rung.method == "linear_probe"), None)
     # The later rung minus the earlier one, and any rung minus the probe.
     pairs = [(a, b) if b == probe else (b, a) for a, b in itertools.combinations(tested, 2)]

@@ -5,6 +5,7 @@ import pytest
 
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol.conclusion import conclude
 from jaxtransfer.protocol.decision import ACCEPTED, BASELINE, REJECTED, climb, compare_family
 from jaxtransfer.protocol.settings import AcceptanceSettings
 
@@ -96,3 +97,32 @@ def test_equal_rungs_are_seldom_accepted():
 def test_a_ladder_without_rungs_is_an_error():
     with pytest.raises(ConfigError, match="at least one rung"):
         climb({}, AcceptanceSettings())
+
+
+def test_the_conclusion_says_when_the_test_split_disagrees():
+    """Twenty examples decide for the probe; a thousand find the tuned rung better, and it is said."""
+    rng = np.random.default_rng(8)
+    tables = {
+        name: [predictions(rng, accuracy, n=1000) for _ in range(3)]
+        for name, accuracy in (("probe", 0.8), ("tuned", 0.9))
+    }
+    few = {name: [t.take(np.arange(20)) for t in each] for name, each in tables.items()}
+    rule = AcceptanceSettings()
+    verdicts, chosen = climb(few, rule)
+    assert chosen == "probe"
+    comparisons = compare_family(tables, [("tuned", "probe")], rule, two_sided=True)
+    sentences = conclude(
+        chosen=chosen,
+        verdicts=verdicts,
+        comparisons=comparisons,
+        measured={"probe": {"value": 0.8, "ci": [0.7, 0.9], "n": 1000}},
+        metric="macro_f1",
+        margin=0.0,
+        confidence=0.95,
+        accept_count=20,
+        tuned=["tuned"],
+        probe="probe",
+    )
+    text = " ".join(sentences)
+    assert "finds better than probe: tuned +0." in text
+    assert "with 20 examples the acceptance half could not show it" in text
