@@ -21,5 +21,6 @@ def get_config() -> ConfigDict:
     config.data.path = "data.csv"
     config.data.text = "text"
     config.data.label = "label"
+    config.data.encoding = "utf-8"
     config.splits.sizes = ConfigDict({"validation": 100, "calibration": 0, "test": 200})
     return config

@@ -67,6 +67,23 @@ def nearest_class_mean(
     return -_scale(features, labels, means, counts) * _squared_distances(queries, means)
 
 
+def nearest_mean_head(
+    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], *, classes: int
+) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, "k"]]:
+    """Kernel and bias of the linear head that gives the probabilities of `nearest_class_mean`.
+
+    Minus s times a squared distance is linear in the features up to -s |x|^2, which is the same for
+    every class: the kernel is 2 s times the means, the bias -s times their squared norms.
+    """
+    counts = _counts(labels, classes)
+    features = np.asarray(features, np.float64)
+    sums = np.zeros((classes, features.shape[1]))
+    np.add.at(sums, labels, features)
+    means = sums / counts[:, None]
+    scale = _scale(features, labels, means, counts)
+    return 2 * scale * means.T, -scale * (means**2).sum(axis=1)
+
+
 def _scale(
     features: np.ndarray, labels: np.ndarray, means: np.ndarray, counts: np.ndarray
 ) -> float:

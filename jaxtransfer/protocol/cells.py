@@ -174,7 +174,7 @@ def run_cell(
     }
     examples, split_names = _examples(bench, only_tune)
     if rung.is_baseline:
-        logits = _baseline(bench, rung, examples)
+        logits, adapted = _baseline(bench, rung, examples)
     else:
         try:
             trained, recipe = _train(
@@ -351,20 +351,21 @@ def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
     }
 
 
-def _baseline(bench: Workbench, rung: RungSettings, examples: Examples) -> np.ndarray:
+def _baseline(
+    bench: Workbench, rung: RungSettings, examples: Examples
+) -> tuple[np.ndarray, Adapted | None]:
+    """Logits, and the same as a network where the baseline is a linear head on frozen features."""
     problem = bench.problem
-    train = problem.examples[TRAIN]
+    train, classes = problem.examples[TRAIN], problem.task.outputs
     if rung.method == "majority_class":
-        return baselines.majority_class(
-            train.labels, classes=len(problem.classes), queries=len(examples)
-        )
+        return baselines.majority_class(train.labels, classes=classes, queries=len(examples)), None
     import jax
 
     # The probe's cut of the network: everything below the head is frozen, so features are cached.
     probe = adapt(
         problem.model(0), from_description({"method": "linear_probe"}), rng=jax.random.key(0)
     )
-    found = [
+    found, queries = (
         extract_features(
             probe,
             probe.variables,
@@ -374,10 +375,12 @@ def _baseline(bench: Workbench, rung: RungSettings, examples: Examples) -> np.nd
             compiled=bench.compiled,
         )
         for part in (train, examples)
-    ]
-    return baselines.nearest_class_mean(
-        found[0], train.labels, found[1], classes=len(problem.classes)
     )
+    kernel, bias = baselines.nearest_mean_head(found, train.labels, classes=classes)
+    head = {name: jax.numpy.float32(leaf) for name, leaf in (("kernel", kernel), ("bias", bias))}
+    params = {**probe.variables["params"], "head": head}
+    logits = baselines.nearest_class_mean(found, train.labels, queries, classes=classes)
+    return logits, dataclasses.replace(probe, variables={**probe.variables, "params": params})
 
 
 def _line(row: Mapping[str, float]) -> str:

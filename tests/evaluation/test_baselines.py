@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestCentroid
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.baselines import majority_class, nearest_class_mean
+from jaxtransfer.evaluation.baselines import majority_class, nearest_class_mean, nearest_mean_head
 from jaxtransfer.evaluation.probabilities import log_softmax
 
 
@@ -75,3 +75,14 @@ def test_an_empty_class_and_misfits_are_refused():
         nearest_class_mean(np.eye(2), np.array([0, 1]), np.eye(3), classes=2)
     with pytest.raises(EvaluationError, match="2 rows of features have 3 labels"):
         nearest_class_mean(np.eye(2), np.array([0, 1, 1]), np.eye(2), classes=2)
+
+
+def test_the_nearest_mean_as_a_head_gives_the_same_probabilities():
+    rng = np.random.default_rng(5)
+    features, queries = rng.normal(size=(30, 4)), rng.normal(size=(9, 4))
+    labels = np.arange(30) % 3
+    kernel, bias = nearest_mean_head(features, labels, classes=3)
+    logits = nearest_class_mean(features, labels, queries, classes=3)
+    np.testing.assert_allclose(
+        log_softmax(queries @ kernel + bias), log_softmax(logits), atol=1e-10
+    )

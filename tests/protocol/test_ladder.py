@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 
 from jaxtransfer.errors import (
@@ -14,6 +15,7 @@ from jaxtransfer.errors import (
     WorkdirError,
 )
 from jaxtransfer.evaluation.metrics import value
+from jaxtransfer.evaluation.probabilities import log_softmax
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, ladder
 from jaxtransfer.protocol.settings import from_config
@@ -249,6 +251,19 @@ def test_damaged_files_are_named(quick, tmp_path):
     (tmp_path / "run" / "run.json").write_text("[]")
     with pytest.raises(WorkdirError, match=r"run.json is damaged"):
         ladder.run(from_config(quick), tmp_path / "run")
+
+
+def test_the_nearest_mean_leaves_a_model_to_use_too(finished, topic_folder):
+    import jaxtransfer as jt
+
+    workdir, _ = finished
+    cell = workdir / "cells" / cells.cell_name("nearest_mean", None, 0, "run")
+    model = jt.load(cell / "adapter")
+    table = Predictions.load(cell / "predictions.npz").take(np.arange(8))
+    texts = [(topic_folder / name).read_text() for name in table.ids]
+    np.testing.assert_allclose(
+        log_softmax(model.logits(texts)), log_softmax(table.logits), atol=1e-4
+    )
 
 
 def test_an_adapter_is_part_of_a_finished_cell(quick, tmp_path, monkeypatch):
