@@ -63,6 +63,7 @@ def test_processes_together_make_the_global_batch(processes):
             for index in range(processes)
         ]
         whole = Stream(data, 4, 3).batch(step)
+        assert len(whole["id"]) == 4
         inputs = [part.pop("inputs")["inputs"] for part in parts]
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         equal({"inputs": {"inputs": np.concatenate(inputs)}, **joined}, whole)
