@@ -8,7 +8,7 @@ import pytest
 
 from jaxtransfer import trees
 from jaxtransfer.errors import AdaptationError, DataError
-from jaxtransfer.models.bert import Bert, gelu, pool
+from jaxtransfer.models.bert import Bert, attend, gelu, pool
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.models.site import Site
 
@@ -219,3 +219,44 @@ def test_gelu_and_its_derivative_are_those_of_jax():
     np.testing.assert_allclose(
         jax.vmap(jax.grad(gelu))(x), jax.vmap(jax.grad(reference))(x), atol=2e-6
     )
+
+
+def test_attention_and_its_gradients_are_those_of_jax_nn():
+    keys = jax.random.split(jax.random.key(3), 3)
+    query, key, value = (2 * jax.random.normal(k, (3, 5, 4, 8)) for k in keys)
+    key, value = (jnp.concatenate([x, -x[:, :2]], axis=1) for x in (key, value))  # S = T + 2
+    bias = jnp.where(
+        jnp.arange(7)[None] < jnp.array([7, 4, 0])[:, None], 0.0, jnp.finfo("float32").min
+    )
+    bias = bias[:, None, None, :]
+
+    def ours(query, key, value):
+        return attend(query, key, value, bias, drop=lambda weights: weights)
+
+    def theirs(query, key, value):
+        return jax.nn.dot_product_attention(query, key, value, bias=bias)
+
+    def with_gradients(function):
+        outputs, pull = jax.vjp(function, query, key, value)
+        return outputs, pull(jnp.cos(outputs))
+
+    for a, b in zip(jax.tree.leaves(with_gradients(ours)), jax.tree.leaves(with_gradients(theirs))):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_attention_survives_scores_that_overflow_exp():
+    query = jnp.full((1, 2, 1, 4), 40.0).at[0, 1].set(-40.0)
+    value = jnp.array([1.0, 3.0])[None, :, None, None] * jnp.ones((1, 2, 1, 4))
+    bias = jnp.zeros((1, 1, 1, 2))
+    out = attend(query, query, value, bias, drop=lambda weights: weights)
+    np.testing.assert_allclose(out[0, :, 0, 0], [1.0, 3.0], atol=1e-6)
+
+
+def test_attention_drops_normalised_weights():
+    query, key, value = jax.random.normal(jax.random.key(4), (3, 2, 5, 1, 4))
+    kept = jax.random.bernoulli(jax.random.key(5), 0.5, (2, 1, 5, 5))
+    bias = jnp.zeros((2, 1, 1, 5))
+    weights = jax.nn.softmax(jnp.einsum("bthk,bshk->bhts", query, key) / 2)
+    expected = jnp.einsum("bhts,bshk->bthk", jnp.where(kept, weights / 0.5, 0), value)
+    out = attend(query, key, value, bias, drop=lambda w: jnp.where(kept, w / 0.5, 0))
+    np.testing.assert_allclose(out, expected, atol=1e-6)
