@@ -47,6 +47,7 @@ BATCHES = 4
 PROBE_BATCH = 16
 EPOCHS = 10
 OURS, EAGER, COMPILED = "jaxtransfer", "peer, eager", "peer, compiled"
+BARE = f"{OURS}, without LoRA"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ class StepWorkload:
       name: key in the results.
       batch: documents in a step.
       length: tokens of a document.
-      contenders: contender to method ('lora', 'full').
+      contenders: contender to method ('lora', 'full', or 'bare': no training, only the forward pass
+        and the gradient back to the first block, which every method on all layers needs).
       count: steps of one turn.
     """
 
@@ -73,7 +75,7 @@ STEPS = (
         name="lora_b16_l128",
         batch=16,
         length=128,
-        contenders={OURS: "lora", EAGER: "lora", COMPILED: "lora"},
+        contenders={OURS: "lora", BARE: "bare", EAGER: "lora", COMPILED: "lora"},
         count=2,
     ),
     StepWorkload(
@@ -171,7 +173,7 @@ def run_steps(
     make_arrays(arrays, weights, BATCHES * workload.batch, workload.length)
     workers, results = {}, {}
     for contender, method in workload.contenders.items():
-        rate = {"lora": 1e-3, "full": 5e-5}[method]
+        rate = {"lora": 1e-3, "full": 5e-5, "bare": 0.0}[method]
         task = {
             "method": method,
             "weights": str(weights),

@@ -1,6 +1,7 @@
 """Our side: the package's own model, method, step and loop, in float32 and at their defaults."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -108,6 +109,12 @@ def steps(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
         count += 1
         return float(jax.block_until_ready((state, metrics))[1]["loss"])
 
+    return commands(step, trainable=trainable)
+
+
+def commands(step: Callable[[], float], *, trainable: int) -> dict[str, worker.Command]:
+    """Commands that call a step, which gives its loss."""
+
     def run(count: int) -> dict[str, Any]:
         pairs = [worker.timed(step) for _ in range(count)]
         return {"losses": [loss for loss, _ in pairs], "seconds": [seconds for _, seconds in pairs]}
@@ -120,6 +127,29 @@ def steps(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
         return {}
 
     return {"first": first, "run": run, "forget": forget}
+
+
+def bare(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
+    """What no method on all layers can do without: forward, and the gradient back to the first block's input."""
+    model = load(task, arrays)
+    rows = np.arange(task["batch"])
+    inputs = {
+        "input_ids": arrays["ids"][rows].astype(np.int32),
+        "attention_mask": arrays["mask"][rows].astype(np.int32),
+    }
+    first_input = model.apply(model.variables, inputs, stop=1)
+    labels = arrays["labels"][rows].astype(np.int32)
+
+    def loss(hidden: Any, variables: Any) -> Any:
+        logits = model.apply(variables, {**first_input, "hidden": hidden}, start=1)["logits"]
+        return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(labels)), labels])
+
+    compiled = jax.jit(jax.value_and_grad(loss))
+
+    def step() -> float:
+        return float(jax.block_until_ready(compiled(first_input["hidden"], model.variables))[0])
+
+    return commands(step, trainable=0)
 
 
 def probe(task: dict[str, Any], arrays: Any) -> dict[str, worker.Command]:
@@ -170,7 +200,7 @@ def setup(task: dict[str, Any]) -> dict[str, worker.Command]:
     """Commands of a task; memory is kept as the command line keeps it."""
     keep_freed_memory()
     arrays = np.load(task["arrays"])
-    return (probe if task["method"] == "probe" else steps)(task, arrays)
+    return {"probe": probe, "bare": bare}.get(task["method"], steps)(task, arrays)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-OURS, FULL = "jaxtransfer", "jaxtransfer, full"
+OURS, FULL, BARE = "jaxtransfer", "jaxtransfer, full", "jaxtransfer, without LoRA"
 TARGETS = {"lora": 0.75, "full": 1.0, "probe": 10.0}
 """LoRA step over the peer's and over our own full step, at most; the peer's probe over ours, at least."""
 
@@ -64,6 +64,12 @@ def _steps(name: str, workload: dict[str, Any]) -> list[str]:
         )
     peer = faster_peer(contenders)
     lines += ["", _against(f"LoRA over {peer}", contenders, OURS, peer, TARGETS["lora"])]
+    if BARE in contenders:
+        floor = ratio(contenders[BARE], contenders[peer])["median"]
+        lines.append(
+            f"- Our forward pass and the gradient back to the first block, with no LoRA at all, take {floor:.2f} of the"
+            " peer's whole step: what XLA's matrix products and attention leave to gain here."
+        )
     if FULL in contenders:
         lines.append(
             _against("LoRA over our own full step", contenders, OURS, FULL, TARGETS["full"])

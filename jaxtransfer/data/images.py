@@ -122,11 +122,17 @@ def _checked(image: Any, position: int, channels: int) -> np.ndarray:
         raise DataError(
             f"image {position} has dtype {array.dtype}, not uint8; scale its values to 0..255"
         )
+    if array.ndim == 2 and array.shape[1] == 3:
+        raise DataError(
+            f"image {position} has shape {array.shape}, as a row of pixels of a colour image has; give a"
+            " list of images, [image] if there is one"
+        )
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
         raise DataError(
-            f"image {position} has shape {np.shape(image)}; expected (h, w), (h, w, 1) or (h, w, 3)"
+            f"image {position} has shape {np.shape(image)}; expected (h, w), (h, w, 1) or (h, w, 3);"
+            " inputs are a list of images, [image] if there is one"
         )
     if array.shape[2] == 3 and channels == 1:
         raise DataError(f"image {position} is in colour, but one channel is asked for")

@@ -63,7 +63,7 @@ def test_greyscale_is_repeated_over_the_channels(shape):
 
 
 def test_images_of_different_sizes_make_one_batch():
-    images = [np.zeros((5, 9, 3), np.uint8), np.zeros((20, 3), np.uint8)]
+    images = [np.zeros((5, 9, 3), np.uint8), np.zeros((20, 5), np.uint8)]
     assert ImagePreprocess((2, 3), **PLAIN)(images)["image"].shape == (2, 2, 3, 3)
     assert ImagePreprocess(2, **PLAIN)([])["image"].shape == (0, 2, 2, 3)
 
@@ -74,6 +74,11 @@ def test_images_of_different_sizes_make_one_batch():
         (np.zeros((4, 4, 3), np.float32), "image 0 has dtype float32, not uint8"),
         (np.zeros((4, 4, 4), np.uint8), r"image 0 has shape \(4, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"image 0 has shape \(0, 4, 3\)"),
+        (
+            np.zeros((4, 3), np.uint8),
+            r"image 0 has shape \(4, 3\), as a row of pixels .* \[image\]",
+        ),
+        (np.zeros(4, np.uint8), r"image 0 has shape \(4,\).* \[image\]"),
     ],
 )
 def test_what_is_not_an_image_is_named(image, message):
