@@ -66,11 +66,12 @@ def get_config() -> ConfigDict:
     config.methods.last_two_blocks = ConfigDict(
         {"method": "top_stages", "options": {"count": 2}, "learning_rates": (3e-4, 1e-3)}
     )
+    # A head that already fits its 50 images gives wild gradients to the body at a higher rate.
     config.methods.lp_ft = ConfigDict(
         {
             "method": "lp_ft",
-            "learning_rates": (3e-4, 1e-3),
-            "first_phase": {"learning_rate": 3e-3, "steps": 100},
+            "learning_rates": (1e-4, 3e-4),
+            "first_phase": {"learning_rate": 1e-3, "steps": 100},
         }
     )
     config.methods.full = ConfigDict({"method": "full", "learning_rates": (3e-4, 1e-3)})
