@@ -1,5 +1,6 @@
 """The loop: the same trajectory however it runs, one compilation, the best kept."""
 
+import dataclasses
 import json
 
 import jax
@@ -258,6 +259,19 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, scan):
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_000000004"]
 
 
+def test_weights_that_are_not_finite_are_never_saved_or_returned(tmp_path):
+    """The first update overflows, and the loss before it is finite."""
+    recipe = toys.make_recipe(steps=4, learning_rate=3e38, weight_decay=10.0, warmup=0.0)
+    with pytest.raises(
+        TrainingError, match=r"weights that are no finite .* step 1 of 1 with .*3e\+38"
+    ):
+        run(toys.make_adapted(), recipe=dataclasses.replace(recipe, steps=1))
+    recipe = dataclasses.replace(recipe, checkpoint_every=1)
+    with pytest.raises(TrainingError, match=r"weights that are no finite"):
+        run(toys.make_adapted(), recipe=recipe, workdir=tmp_path)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
 def _row_at(examples, step):
     from jaxtransfer.data.stream import Stream
 
@@ -294,9 +308,18 @@ def test_padding_is_kept_out_of_updated_statistics():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps=0 must be positive"),
-        ({"learning_rate": 0.0}, r"learning_rate=0\.0 must be positive"),
+        ({"steps": 0}, "steps=0 must be a positive integer"),
+        ({"learning_rate": 0.0}, r"learning_rate=0\.0 must be positive and finite"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be positive and finite"),
+        ({"learning_rate": "fast"}, "learning_rate='fast' must be positive and finite"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0\.1 must be 0 or more"),
+        ({"clip_norm": 0.0}, r"clip_norm=0\.0 must be positive"),
+        ({"steps": 2.5}, r"steps=2\.5 must be a positive integer"),
+        ({"evaluate_every": -3}, "evaluate_every=-3 must be an integer of at least 0"),
+        ({"checkpoint_every": -1}, "checkpoint_every=-1 must be"),
+        ({"workers": -1}, "workers=-1 must be"),
         ({"patience": 2}, "set evaluate_every"),
+        ({"patience": 2, "evaluate_every": 2, "keep_best": False}, "set keep_best"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused(settings, message):
