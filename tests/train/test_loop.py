@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import toys
@@ -12,6 +13,7 @@ from jaxtransfer import partition
 from jaxtransfer.adapt.freezing import LPFT, Full, LinearProbe, TopStages
 from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.objectives import Objective, coral, cross_entropy
+from jaxtransfer.objectives.terms import Term
 from jaxtransfer.optim import Group
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
@@ -196,6 +198,18 @@ def test_the_best_evaluation_is_restored_and_patience_stops():
     assert_same(twelve.variables, four.variables, atol=1e-6)
 
 
+def test_an_evaluation_without_a_value_is_not_the_best_and_the_first_of_equals_is():
+    scores = iter([float("nan"), 2.0, 1.0, 1.0, float("nan"), 1.0])
+    recipe = toys.make_recipe(evaluate_every=2, criterion="score")
+    trained = run(
+        toys.make_adapted(),
+        recipe=recipe,
+        validation=toys.make_examples(5, name="v"),
+        measure=lambda logits, labels: {"score": next(scores)},
+    )
+    assert (trained.steps, trained.best_step) == (12, 6)
+
+
 def test_what_was_given_is_not_consumed():
     adapted = toys.make_adapted()
     before = jax.tree.map(np.array, adapted.variables)
@@ -257,6 +271,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, scan):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 4
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_000000004"]
+
+
+def test_a_gradient_that_is_not_finite_stops_at_its_step():
+    """The term is 0 everywhere, and its gradient is that of the root of 0, times 0."""
+
+    def root(outputs, batch, context):
+        return jnp.sqrt(0.0 * outputs["labeled"]["logits"].sum()), {}
+
+    objective = Objective((cross_entropy(), Term(name="root", weight=1.0, function=root)))
+    with pytest.raises(TrainingError, match=r"loss \d.* \(gradient norm nan\) at step 1 of 12"):
+        run(toys.make_adapted(), objective=objective)
 
 
 def test_weights_that_are_not_finite_are_never_saved_or_returned(tmp_path):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import toys
@@ -114,6 +115,31 @@ def test_the_cost_of_a_finished_phase_is_not_forgotten(tmp_path):
     resumed = fitted(tmp_path / "cut")
     assert resumed.cost.flops == whole.cost.flops > 0
     assert resumed.steps == whole.steps == 24
+
+
+def test_the_best_of_before_the_interruption_is_restored(tmp_path):
+    """Validation is best at step 4; the run is cut after the checkpoint of step 8."""
+
+    def scored(workdir, scores, **options):
+        return run(
+            workdir,
+            recipe=toys.make_recipe(
+                checkpoint_every=4, evaluate_every=2, criterion="score", higher_is_better=True
+            ),
+            validation=toys.make_examples(5, name="v"),
+            measure=lambda logits, labels: {"score": next(scores)},
+            **options,
+        )
+
+    whole = scored(tmp_path / "whole", iter([1, 9, 2, 2, 3, 3]))
+    with pytest.raises(Interrupt):
+        scored(tmp_path / "cut", iter([1, 9, 2, 2, 3]), progress=interrupt_at(10))
+    resumed = scored(tmp_path / "cut", iter([3, 3]))
+    assert whole.best_step == resumed.best_step == 4
+    assert resumed.history == whole.history
+    jax.tree.map(np.testing.assert_array_equal, resumed.variables, whole.variables)
+    again = scored(tmp_path / "cut", iter([]))
+    jax.tree.map(np.testing.assert_array_equal, again.variables, whole.variables)
 
 
 def test_a_run_in_progress_keeps_its_directory(tmp_path):
@@ -285,6 +311,4 @@ def test_a_checkpoint_holds_no_frozen_leaf(tmp_path):
 
 
 def _leaves(tree):
-    import jax
-
     return jax.tree.leaves(tree)
