@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -136,6 +137,9 @@ class Checkpoints:
         target = self._root / name
         kept = self.latest()
         facts = None if cost is None else {"cost": dataclasses.asdict(cost)}
+        # Of a full disk Orbax raises the error, and logs the traceback of each of its threads too,
+        # some of them later: hundreds of lines.
+        logging.getLogger("absl").addFilter(_is_worth_showing)
         with writing(target, step, kept=kept):
             try:
                 ocp.save(target, _named(tree), custom_metadata=facts)
@@ -179,6 +183,10 @@ def writing(path: pathlib.Path, step: int | None = None, kept: int | None = None
             f"cannot write {path}{at}: {error.strerror}{last}; {remedy} and run the same command"
             " again"
         ) from error
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname or not record.exc_info
 
 
 def _plain(state: TrainState) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -227,15 +228,20 @@ def test_a_damaged_description_of_the_run_is_named(tmp_path):
             run(tmp_path)
 
 
-def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch):
+def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch, caplog):
     from orbax.checkpoint import v1 as ocp
 
-    save, count = ocp.save, []
+    save, count, logger = ocp.save, [], logging.getLogger("absl")
+    logger.addHandler(caplog.handler)
 
     def fill(path, *arguments, **options):
         count.append(path)
         if len(count) == 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # As Orbax does: TensorStore's text, and the traceback of a thread in the log.
+            error = ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']")
+            place = ("absl", logging.ERROR, "orbax/futures/future.py", 1, "a thread ended", ())
+            logger.handle(logger.makeRecord(*place, (ValueError, error, None)))
+            raise error
         return save(path, *arguments, **options)
 
     monkeypatch.setattr(ocp, "save", fill)
@@ -243,6 +249,8 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch)
         WorkdirError, match=r"cannot write .* at step 12: No space left.*step 8 is kept; free space"
     ):
         run(tmp_path)
+    logger.removeHandler(caplog.handler)
+    assert not [record for record in caplog.records if record.exc_info]
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_000000008"]
     monkeypatch.setattr(ocp, "save", save)
     resumed, whole = run(tmp_path), run(tmp_path / "whole")
