@@ -255,9 +255,13 @@ def _build(path: pathlib.Path, key, run: Run, examples, shapes, batch_size) -> N
                 for name, values in _batches(run, examples, batch_size):
                     files[name].write(np.ascontiguousarray(values).tobytes())
             (draft / MANIFEST).write_text(json.dumps(_manifest(key, examples, shapes)))
-            if path.exists():
-                shutil.rmtree(path)
-            draft.rename(path)
+            try:
+                draft.rename(path)
+            except OSError:
+                # Another process may have been faster; what stands and is damaged goes.
+                if _open(path, key, examples, shapes) is None:
+                    shutil.rmtree(path, ignore_errors=True)
+                    draft.rename(path)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
