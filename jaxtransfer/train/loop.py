@@ -134,7 +134,7 @@ def train(
         closing.callback(history.close)
 
         runner: Runner = (
-            ScanRunner if takes_scan(adapted, recipe, start, augment) else StepRunner
+            ScanRunner if takes_scan(adapted, recipe, used, start, augment) else StepRunner
         )(
             adapted=adapted,
             objective=objective,

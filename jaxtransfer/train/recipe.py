@@ -38,7 +38,7 @@ class Recipe:
       evaluation_batch_size: rows of a batch in evaluation.
       workers: processes that read batches; 0 reads in threads.
       scan: whether many steps run in one call, over examples in device memory; None does so when
-        only the last stage runs, on cached activations.
+        only the last stage runs, on cached activations in memory.
     """
 
     steps: int

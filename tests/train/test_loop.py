@@ -15,6 +15,7 @@ from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.objectives import Objective, coral, cross_entropy
 from jaxtransfer.objectives.terms import Term
 from jaxtransfer.optim import Group
+from jaxtransfer.train import loop
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.loop import train
@@ -86,6 +87,22 @@ def test_cached_activations_change_nothing(method):
     np.testing.assert_allclose(losses(with_cache), losses(without), atol=1e-6)
     assert with_cache.cost.cache_seconds > 0
     assert without.cost.cache_seconds == 0
+
+
+def test_activations_too_large_for_memory_are_not_put_there(tmp_path, monkeypatch):
+    in_memory = run(toys.make_adapted(LinearProbe()))
+
+    def refuse(**_):
+        raise AssertionError("all activations were put in device memory")
+
+    monkeypatch.setattr(loop, "ScanRunner", refuse)
+    cache = ActivationCache(tmp_path, memory_budget=0)
+    mapped = run(toys.make_adapted(LinearProbe()), cache=cache)
+    assert cache.builds == 1
+    np.testing.assert_allclose(losses(mapped), losses(in_memory), atol=1e-6)
+    assert_same(mapped.variables, in_memory.variables, atol=1e-5)
+    with pytest.raises(AssertionError, match="device memory"):
+        run(toys.make_adapted(LinearProbe()))
 
 
 def test_examples_that_are_not_all_met_are_not_cached():
