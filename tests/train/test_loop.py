@@ -20,6 +20,7 @@ from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.phases import fit
+from jaxtransfer.train.runner import stream_seed
 from jaxtransfer.train.sharding import make_mesh
 from jaxtransfer.trees import Rule
 
@@ -118,6 +119,8 @@ def test_an_augmented_stream_is_not_cached():
     noisy = run(toys.make_adapted(LinearProbe()), cache=cache, augment=noise)
     assert cache.builds == 0
     assert losses(plain)[0] != losses(noisy)[0]
+    with pytest.raises(ConfigError, match="scan=True takes examples as they are"):
+        run(toys.make_adapted(), recipe=toys.make_recipe(scan=True), augment=noise)
 
 
 def test_a_sweep_over_rates_and_seeds_compiles_the_step_once():
@@ -131,6 +134,22 @@ def test_a_sweep_over_rates_and_seeds_compiles_the_step_once():
             counts.append(compiled.traces)
     # The step, the prediction, and the frozen prefix.
     assert counts == [3, 3, 3, 3]
+
+
+def test_another_precision_is_another_step():
+    compiled = CompiledSteps()
+    exact, rounded = (
+        run(toys.make_adapted(), recipe=toys.make_recipe(precision=precision), compiled=compiled)
+        for precision in ("float32", "bfloat16")
+    )
+    assert compiled.traces == 2
+    assert losses(exact)[0] != losses(rounded)[0]
+
+
+def test_streams_have_orders_of_their_own_and_labeled_the_seed_s():
+    assert stream_seed(3, "labeled") == 3
+    assert len({stream_seed(3, name) for name in ("labeled", "target", "other")}) == 3
+    assert stream_seed(2**31 - 1, "target") >= 0
 
 
 def test_the_second_phase_begins_where_the_first_one_ended():
