@@ -65,8 +65,11 @@ def test_train_writes_predictions_history_and_a_loadable_adapter(config, tmp_pat
     workdir = tmp_path / "run"
     words = ["train", "--config", config, "--workdir", workdir, "--rung", "lora", "--seed", "3"]
     assert run(*words) == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
     assert "macro_f1" in shown
+    assert "removed 2 of 92 examples as exact duplicates" in said
+    assert "lora-seed3: step 6/6 validation/macro_f1=" in said
+    assert "splits: train 12, tune 12, accept 12, calibration 12, test 30" in said
     for path in ("predictions/lora-seed3.npz", "history/lora-seed3.jsonl", "adapter/adapter.json"):
         assert (workdir / path).is_file()
     assert (
@@ -75,6 +78,99 @@ def test_train_writes_predictions_history_and_a_loadable_adapter(config, tmp_pat
     )
     assert run(*words) == 0
     assert capsys.readouterr().out == shown
+    assert run("report", workdir) == 2
+    assert "one rung that `jaxtransfer train` trained" in (said := capsys.readouterr().err)
+    assert f"jaxtransfer evaluate {workdir}" in said
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as a signal does."""
+
+
+def kill_at(monkeypatch, wanted):
+    from jaxtransfer.train.history import History
+
+    append = History.append
+
+    def until(self, rows):
+        append(self, rows)
+        if rows[-1]["step"] >= wanted and "loss" in rows[-1]:
+            raise Killed
+
+    monkeypatch.setattr(History, "append", until)
+
+
+def test_a_resumed_training_counts_all_its_cost(config, tmp_path, monkeypatch):
+    words = ["train", "--config", config, "--rung", "bitfit"]
+    assert run(*words, "--workdir", tmp_path / "whole") == 0
+    kill_at(monkeypatch, 4)
+    with pytest.raises(Killed):
+        run(*words, "--workdir", tmp_path / "cut")
+    monkeypatch.undo()
+    assert run(*words, "--workdir", tmp_path / "cut") == 0
+    whole, cut = (
+        json.loads(next((tmp_path / name).glob("cells/*/*/cell.json")).read_text())
+        for name in ("whole", "cut")
+    )
+    assert cut["cost"]["flops"] == whole["cost"]["flops"] > 0
+    assert cut["wall_seconds"] >= cut["cost"]["wall_seconds"] > cut["cost"]["seconds"]
+
+
+def test_a_training_that_has_checkpoints_is_not_taken_over(config, tmp_path, capsys, monkeypatch):
+    words = ["train", "--config", config, "--workdir", tmp_path / "run"]
+    kill_at(monkeypatch, 4)
+    with pytest.raises(Killed):
+        run(*words, "--rung", "bitfit")
+    monkeypatch.undo()
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    for other in (["--rung", "lora"], ["--rung", "bitfit", "--config.train.steps=9"]):
+        assert run(*words, *other) == 2
+        assert "belongs to another run: config." in capsys.readouterr().err
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    assert run(*words, "--rung", "bitfit") == 0
+
+
+@pytest.mark.parametrize("verb", [["ladder"], ["train", "--rung", "linear_probe"]])
+def test_a_work_directory_in_use_is_refused(config, tmp_path, capsys, verb, monkeypatch):
+    from jaxtransfer.protocol import ladder, single
+    from jaxtransfer.train.lock import hold
+
+    words = [*verb, "--config", config, "--workdir", tmp_path / "run"]
+    with hold(tmp_path / "run"):
+        assert run(*words) == 2
+        assert f"run is in use by process {os.getpid()} on " in capsys.readouterr().err
+    # Another run that begins between the check and the claim is found as well.
+    for module in (ladder, single):
+        monkeypatch.setattr(module, "check_free", lambda *_: None)
+    with hold(tmp_path / "run"):
+        assert run(*words) == 2
+        assert "is in use by process" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    monkeypatch.undo()
+    assert run(*words) == 0
+
+
+def test_a_run_holds_its_work_directory_to_the_end(config, tmp_path, monkeypatch):
+    from jaxtransfer.errors import WorkdirError
+    from jaxtransfer.protocol import cells, ladder
+    from jaxtransfer.train.lock import check_unheld
+
+    seen = []
+
+    def spied(function, name):
+        def call(*arguments, **options):
+            with pytest.raises(WorkdirError, match="is in use by process"):
+                check_unheld(tmp_path / "run")
+            seen.append(name)
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(cells, "run_cell", spied(cells.run_cell, "cell"))
+    monkeypatch.setattr(ladder, "write_report", spied(ladder.write_report, "report"))
+    assert run("ladder", "--config", config, "--workdir", tmp_path / "run") == 0
+    assert {"cell", "report"} == set(seen)
+    check_unheld(tmp_path / "run")
 
 
 def test_overrides_reach_the_run(config, tmp_path):

@@ -176,6 +176,7 @@ def run_cell(
     if rung.is_baseline:
         logits, adapted = _baseline(bench, rung, examples)
     else:
+        training = time.perf_counter()
         try:
             trained, recipe = _train(
                 bench,
@@ -191,6 +192,8 @@ def run_cell(
             if not only_tune:
                 raise
             return _finish(directory, {**facts, "diverged": str(error)}, began)
+        # What earlier processes of a resumed training took counts too.
+        began -= trained.cost.wall_seconds - (time.perf_counter() - training)
         adapted, history = trained.adapted, trained.history
         logits = predict(
             adapted,

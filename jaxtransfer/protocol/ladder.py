@@ -4,6 +4,7 @@ The order of events is the evidence: every cell is run and its predictions writt
 decision is written; only then are test predictions read.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -55,12 +56,14 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
     check(settings, settings.rungs)
     check_free(workdir, settings)
     total = sum(_cell_count(settings, rung) for rung in settings.rungs)
-    progress = console.LadderProgress(total)
-    try:
+    with contextlib.ExitStack() as closing:
+        progress = console.LadderProgress(total)
+        closing.callback(progress.close)
         progress.say(f"ladder {settings.name}: {len(settings.rungs)} rungs, {total} runs")
         problem = prepare(settings)
-        claim(workdir, problem)
-        _introduce(problem, progress)
+        closing.enter_context(claim(workdir, problem, "ladder"))
+        for line in problem.introduction():
+            progress.say(line)
         write_json(workdir / "splits.json", _splits(problem))
         bench = cells.Workbench(
             problem=problem,
@@ -68,14 +71,13 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
             cache=ActivationCache(directory=workdir / "cache"),
         )
         climbed = [_climb_rung(bench, rung, workdir, progress) for rung in settings.rungs]
-    finally:
         progress.close()
-    shutil.rmtree(workdir / "cache", ignore_errors=True)
-    finished = decide(problem, climbed, workdir, command)
-    print(console.table(finished))
-    for sentence in finished["conclusion"]:
-        print(sentence)
-    print(f"report: {write_report(workdir)}")
+        shutil.rmtree(workdir / "cache", ignore_errors=True)
+        finished = decide(problem, climbed, workdir, command)
+        print(console.table(finished))
+        for sentence in finished["conclusion"]:
+            print(sentence)
+        print(f"report: {write_report(workdir)}")
     return finished
 
 
@@ -343,18 +345,6 @@ def _only(tables: Mapping[str, Sequence[Predictions]], split: str) -> dict[str, 
 def _cell_count(settings: LadderSettings, rung: RungSettings) -> int:
     rates = cells.rates_of(rung)
     return (len(rates) if len(rates) > 1 else 0) + len(settings.seeds)
-
-
-def _introduce(problem: Problem, progress: console.LadderProgress) -> None:
-    card = problem.card
-    progress.say(f"data {card['source']}: {card['duplicates']}")
-    sizes = ", ".join(f"{name} {size}" for name, size in card["splits"].items())
-    progress.say(f"splits: {sizes} (hash {problem.hashes['splits'][:12]})")
-    if card["truncated"] is not None:
-        cut = card["truncated"]
-        progress.say(
-            f"{cut['examples']} of {cut['of']} documents are longer than the encoder reads, and cut"
-        )
 
 
 def _splits(problem: Problem) -> dict[str, Any]:

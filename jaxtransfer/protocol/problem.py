@@ -69,6 +69,21 @@ class Problem:
         """The encoder with a head drawn from a seed."""
         return with_head(self.encoder, self.task.outputs, rng=jax.random.key(seed))
 
+    def introduction(self) -> list[str]:
+        """What a run says of its data before it begins: source, duplicates, splits, truncation."""
+        sizes = ", ".join(f"{name} {size}" for name, size in self.card["splits"].items())
+        lines = [
+            f"data {self.card['source']}: {self.card['duplicates']}",
+            f"splits: {sizes} (hash {self.hashes['splits'][:12]})",
+        ]
+        cut = self.card["truncated"]
+        if cut is not None:
+            lines.append(
+                f"{cut['examples']} of {cut['of']} documents are longer than the encoder reads,"
+                " and cut"
+            )
+        return lines
+
 
 def prepare(settings: LadderSettings) -> Problem:
     """Loads model and data, removes exact duplicates, and splits.

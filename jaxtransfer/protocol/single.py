@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import shutil
+import sys
 
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.metrics import measure
@@ -38,7 +39,7 @@ def run(
 
     Raises:
       ConfigError: if the rung is unknown, or a learning rate is given to a baseline.
-      WorkdirError: if the work directory belongs to another run.
+      WorkdirError: if the work directory belongs to another run, or is in use.
     """
     chosen = settings.rung(rung)
     check(settings, (chosen,))
@@ -53,37 +54,39 @@ def run(
     )
     check_free(workdir, alone)
     problem = prepare(alone)
-    claim(workdir, problem)
-    name = f"{rung}-seed{number}"
-    directory = workdir / "cells" / cells.cell_name(rung, rate, number, "run")
-    cell = cells.load_cell(directory)
-    if cell is None:
-        bench = cells.Workbench(
-            problem=problem,
-            compiled=CompiledSteps(),
-            cache=ActivationCache(directory=workdir / "cache"),
-        )
-        cell = cells.run_cell(
-            bench,
-            alone.rungs[0],
-            directory,
-            learning_rate=rate,
-            seed=number,
-            saves_adapter=True,
-            checkpoint_every=max(1, train_settings(alone, alone.rungs[0]).steps // CHECKPOINTS),
-            progress=make_progress(name),
-        )
-        shutil.rmtree(workdir / "cache", ignore_errors=True)
-    for folder, suffix in (("predictions", "npz"), ("history", "jsonl")):
-        (workdir / folder).mkdir(exist_ok=True)
-        shutil.copyfile(directory / f"{folder}.{suffix}", workdir / folder / f"{name}.{suffix}")
-    cells.copy_adapter(cell, workdir)
-    table = cell.predictions
-    # The test split is not printed: looked at after every run, it would begin to choose.
-    for split in EVALUATED:
-        if split in problem.splits and split != TEST:
-            print(split)
-            for value in measure(table.select(split)).values():
-                print(f"  {value}")
-    print(f"test metrics, when all is decided: jaxtransfer evaluate {workdir} --split {TEST}")
+    with claim(workdir, problem, "train"):
+        for line in problem.introduction():
+            print(line, file=sys.stderr, flush=True)
+        name = f"{rung}-seed{number}"
+        directory = workdir / "cells" / cells.cell_name(rung, rate, number, "run")
+        cell = cells.load_cell(directory)
+        if cell is None:
+            bench = cells.Workbench(
+                problem=problem,
+                compiled=CompiledSteps(),
+                cache=ActivationCache(directory=workdir / "cache"),
+            )
+            cell = cells.run_cell(
+                bench,
+                alone.rungs[0],
+                directory,
+                learning_rate=rate,
+                seed=number,
+                saves_adapter=True,
+                checkpoint_every=max(1, train_settings(alone, alone.rungs[0]).steps // CHECKPOINTS),
+                progress=make_progress(name),
+            )
+            shutil.rmtree(workdir / "cache", ignore_errors=True)
+        for folder, suffix in (("predictions", "npz"), ("history", "jsonl")):
+            (workdir / folder).mkdir(exist_ok=True)
+            shutil.copyfile(directory / f"{folder}.{suffix}", workdir / folder / f"{name}.{suffix}")
+        cells.copy_adapter(cell, workdir)
+        table = cell.predictions
+        # The test split is not printed: looked at after every run, it would begin to choose.
+        for split in EVALUATED:
+            if split in problem.splits and split != TEST:
+                print(split)
+                for value in measure(table.select(split)).values():
+                    print(f"  {value}")
+        print(f"test metrics, when all is decided: jaxtransfer evaluate {workdir} --split {TEST}")
     return cell

@@ -1,10 +1,12 @@
 """A work directory belongs to one run: `run.json` says which, and another run is refused."""
 
 import base64
+import contextlib
 import io
 import json
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
 from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.train import lock
+from jaxtransfer.train.checkpoint import writing
 
 RUN = "run.json"
 
@@ -20,23 +24,28 @@ RUN = "run.json"
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
     """Finds whether a work directory may be used by a run; writes nothing.
 
-    A directory of other settings in which no cell was finished may be taken over.
+    A directory of other settings in which no cell was finished or saved may be taken over.
 
     Raises:
       WorkdirError: if it belongs to a run with other settings (naming the first that differ), is
-        no directory, or holds files that are no run's.
+        in use, is no directory, or holds files that are no run's.
     """
     if workdir.exists() and not workdir.is_dir():
         raise WorkdirError(f"{workdir} is a file; choose another --workdir")
+    lock.check_unheld(workdir)
+    _check_owner(workdir, settings)
+
+
+def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
     found = _read_run(workdir)
     if found is None:
-        strangers = [p.name for p in _entries(workdir) if not p.name.endswith(".part")]
+        strangers = [name for name in _entries(workdir) if not name.endswith(".part")]
         if strangers:
             raise WorkdirError(
                 f"{workdir} is not empty and holds no {RUN} (but {strangers[:3]}): choose another"
                 " --workdir, or empty it"
             )
-    elif found.get("config_hash") != settings.hash and _has_cells(workdir):
+    elif found.get("config_hash") != settings.hash and _has_work(workdir):
         changed = _differences(found.get("config", {}), settings.to_json())
         raise WorkdirError(
             f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
@@ -44,16 +53,27 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
         )
 
 
-def claim(workdir: pathlib.Path, problem: Problem) -> None:
-    """Writes `run.json`: settings, hashes, seeds, versions, device; or finds that it is the same.
+@contextlib.contextmanager
+def claim(workdir: pathlib.Path, problem: Problem, verb: str) -> Iterator[None]:
+    """Makes a work directory the caller's own until the block ends.
+
+    It writes `run.json` (verb, settings, hashes, seeds, versions, device), or finds that it is the
+    same.
 
     Raises:
-      WorkdirError: if data, splits, base weights or library versions are not those that the
-        finished cells were computed with.
+      WorkdirError: as `check_free` does, or if data, splits, base weights or library versions are
+        not those that the cells in it were computed with.
     """
-    check_free(workdir, problem.settings)
+    with lock.hold(workdir):
+        _write_run(workdir, problem, verb)
+        yield
+
+
+def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
+    _check_owner(workdir, problem.settings)
     found = _read_run(workdir)
     facts: dict[str, Any] = {
+        "verb": verb,
         "config": problem.settings.to_json(),
         "config_hash": problem.settings.hash,
         "hashes": dict(problem.hashes),
@@ -62,7 +82,7 @@ def claim(workdir: pathlib.Path, problem: Problem) -> None:
         "environment": environment(),
         "revision": revision(),
     }
-    if found is not None and _has_cells(workdir):
+    if found is not None and _has_work(workdir):
         for kind in ("hashes", "versions"):
             for name, value in facts[kind].items():
                 began = found.get(kind, {}).get(name)
@@ -71,17 +91,20 @@ def claim(workdir: pathlib.Path, problem: Problem) -> None:
                         f"{workdir} was begun with other {name} ({str(began)[:12]}, now"
                         f" {value[:12]}): restore it, or choose another --workdir"
                     )
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / RUN, facts)
+        facts = {**found, "verb": verb}
+    if facts != found:
+        write_json(workdir / RUN, facts)
 
 
-def _entries(workdir: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(workdir.iterdir()) if workdir.is_dir() else []
+def _entries(workdir: pathlib.Path) -> list[str]:
+    names = os.listdir(workdir) if workdir.is_dir() else []
+    return sorted(name for name in names if name != lock.FILE)
 
 
-def _has_cells(workdir: pathlib.Path) -> bool:
-    return next((workdir / "cells").glob("*/*/cell.json"), None) is not None
+def _has_work(workdir: pathlib.Path) -> bool:
+    """Whether a cell is finished, or the training of one has saved a checkpoint."""
+    patterns = ("*/*/cell.json", "*/*/train/**/checkpoints/step_*")
+    return any(True for pattern in patterns for _ in (workdir / "cells").glob(pattern))
 
 
 def _read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -105,8 +128,9 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file, whole or not at all."""
     draft = path.with_name(path.name + ".part")
-    draft.write_text(text)
-    draft.replace(path)
+    with writing(path):
+        draft.write_text(text)
+        draft.replace(path)
 
 
 def examples_of(problem: Problem, ids: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -4,6 +4,7 @@ They are kept in memory up to a budget, and beyond it in memory-mapped files. Th
 everything they depend on; a file of another key, or one that is not whole, is built again.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ from jaxtransfer.data.examples import ArrayExamples, RandomAccess
 from jaxtransfer.data.stream import eval_batches
 from jaxtransfer.partition import DELTA
 from jaxtransfer.pretrained.fingerprint import fingerprint
+from jaxtransfer.train.checkpoint import writing
 from jaxtransfer.train.compiled import SHARED, CompiledSteps, structure_of
 from jaxtransfer.train.step import Precision, compute_dtype, make_predict
 from jaxtransfer.version import __version__
@@ -81,6 +83,9 @@ class ActivationCache:
 
         Returns:
           The activations; None if they exceed the memory budget and there is no directory.
+
+        Raises:
+          WorkdirError: if the directory cannot be written, as on a full disk.
         """
         below = _below(adapted, variables, boundary)
         key = self.key(adapted, below, examples, boundary, precision)
@@ -213,13 +218,19 @@ def _runner(adapted, below, boundary, precision, compiled: CompiledSteps) -> Run
     return run
 
 
-def _compute(run: Run, examples, shapes, batch_size, out=None) -> dict[str, np.ndarray]:
-    if out is None:
-        out = {name: np.empty((len(examples), *s.shape[1:]), s.dtype) for name, s in shapes.items()}
+def _batches(run: Run, examples, batch_size) -> Iterator[tuple[str, np.ndarray]]:
+    """Activations by name, a batch at a time and in the examples' order."""
     for batch in eval_batches(examples, batch_size):
-        rows = batch["id"][batch["mask"]]
         for name, values in run(batch["inputs"]).items():
-            out[name][rows] = values[batch["mask"]]
+            yield name, values[batch["mask"]]
+
+
+def _compute(run: Run, examples, shapes, batch_size) -> dict[str, np.ndarray]:
+    out = {name: np.empty((len(examples), *s.shape[1:]), s.dtype) for name, s in shapes.items()}
+    filled = dict.fromkeys(out, 0)
+    for name, values in _batches(run, examples, batch_size):
+        out[name][filled[name] : filled[name] + len(values)] = values
+        filled[name] += len(values)
     return out
 
 
@@ -234,24 +245,25 @@ def _manifest(key: str, examples: RandomAccess, shapes: Mapping[str, Any]) -> di
 
 
 def _build(path: pathlib.Path, key, run: Run, examples, shapes, batch_size) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=".draft-", dir=path.parent))
-    try:
-        out = {
-            name: np.memmap(
-                draft / name, mode="w+", dtype=s.dtype, shape=(len(examples), *s.shape[1:])
-            )
-            for name, s in shapes.items()
-        }
-        _compute(run, examples, shapes, batch_size, out)
-        for array in out.values():
-            array.flush()
-        (draft / MANIFEST).write_text(json.dumps(_manifest(key, examples, shapes)))
-        if path.exists():
-            shutil.rmtree(path)
-        draft.rename(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = pathlib.Path(tempfile.mkdtemp(prefix=".draft-", dir=path.parent))
+        try:
+            with contextlib.ExitStack() as closing:
+                # Written, not mapped: on a full disk a write fails, and a mapped page kills.
+                files = {name: closing.enter_context((draft / name).open("wb")) for name in shapes}
+                for name, values in _batches(run, examples, batch_size):
+                    files[name].write(np.ascontiguousarray(values).tobytes())
+            (draft / MANIFEST).write_text(json.dumps(_manifest(key, examples, shapes)))
+            try:
+                draft.rename(path)
+            except OSError:
+                # Another process may have been faster; what stands and is damaged goes.
+                if _open(path, key, examples, shapes) is None:
+                    shutil.rmtree(path, ignore_errors=True)
+                    draft.rename(path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _open(path: pathlib.Path, key, examples, shapes) -> ArrayExamples | None:

@@ -5,8 +5,10 @@ so a run killed at any moment resumes.
 """
 
 import contextlib
+import dataclasses
 import errno
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -17,6 +19,8 @@ import jax
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.train.distributed import is_first
+from jaxtransfer.train.identity import check_identity
+from jaxtransfer.train.outcome import Cost
 from jaxtransfer.train.state import TrainState
 
 IDENTITY = "training.json"
@@ -48,11 +52,11 @@ class Checkpoints:
         self.directory = directory.absolute()
         self._root = self.directory / CHECKPOINTS
         path = self.directory / IDENTITY
-        with writing(path, 0):
+        with writing(path):
             self._root.mkdir(parents=True, exist_ok=True)
             self._remove_drafts()
             if path.exists():
-                _check_identity(path, json.loads(path.read_text()), identity)
+                check_identity(path, identity)
             elif is_first():
                 draft = path.with_suffix(".draft")
                 draft.write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
@@ -62,12 +66,13 @@ class Checkpoints:
         """Step of the newest checkpoint, or None."""
         return max(self._steps(STEP), default=None)
 
-    def save(self, state: TrainState, best: tuple[int, Any] | None) -> None:
+    def save(self, state: TrainState, best: tuple[int, Any] | None, cost: Cost) -> None:
         """Saves a state, and the best variables so far if they are not saved yet.
 
         Args:
           state: as it is after its step.
           best: step of the best evaluation, and its (trainable, statistics).
+          cost: of all steps up to this one.
 
         Raises:
           WorkdirError: if the disk is full; older checkpoints are untouched.
@@ -77,7 +82,7 @@ class Checkpoints:
             return
         if best is not None and best[0] not in self._steps(BEST):
             self._write(f"{BEST}{best[0]:09d}", best[1], step)
-        self._write(f"{STEP}{step:09d}", _plain(state), step)
+        self._write(f"{STEP}{step:09d}", _plain(state), step, cost)
         if is_first():
             keep = {f"{STEP}{step:09d}"} | ({f"{BEST}{best[0]:09d}"} if best else set())
             for entry in self._root.iterdir():
@@ -96,6 +101,20 @@ class Checkpoints:
         leaves = [loaded["state"][name] for name in _named(like.replace(key=None))]
         return jax.tree.unflatten(paths, leaves).replace(key=key)
 
+    def cost(self) -> Cost:
+        """What the run had taken when its newest state was saved.
+
+        Raises:
+          WorkdirError: if the checkpoint does not say.
+        """
+        from orbax.checkpoint import v1 as ocp
+
+        path = self._root / f"{STEP}{self.latest():09d}"
+        try:
+            return Cost(**ocp.metadata(path).custom_metadata["cost"])
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from error
+
     def restore_best(self, step: int, like: Any) -> Any:
         """The (trainable, statistics) of the best evaluation, at a step."""
         loaded = self._read(f"{BEST}{step:09d}", like)
@@ -112,14 +131,18 @@ class Checkpoints:
         numbers = [name.removeprefix(prefix) for name in names]
         return sorted(int(number) for number in numbers if number.isdigit())
 
-    def _write(self, name: str, tree: Any, step: int) -> None:
+    def _write(self, name: str, tree: Any, step: int, cost: Cost | None = None) -> None:
         from orbax.checkpoint import v1 as ocp
 
         target = self._root / name
         kept = self.latest()
+        facts = None if cost is None else {"cost": dataclasses.asdict(cost)}
+        # Of a full disk Orbax raises the error, and logs the traceback of each of its threads too,
+        # some of them later: hundreds of lines.
+        logging.getLogger("absl").addFilter(_is_worth_showing)
         with writing(target, step, kept=kept):
             try:
-                ocp.save(target, _named(tree))
+                ocp.save(target, _named(tree), custom_metadata=facts)
             except OSError:
                 self._remove_drafts()
                 raise
@@ -141,26 +164,29 @@ class Checkpoints:
         try:
             loaded = ocp.load(path, template)
         except (ValueError, OSError, KeyError) as error:
-            raise WorkdirError(
-                f"checkpoint {path} cannot be read: {error}; remove the work directory to start again"
-            ) from error
+            raise _unreadable(path, error) from error
         return jax.tree.unflatten(jax.tree.structure(like), [loaded[key] for key in template])
 
 
 @contextlib.contextmanager
-def writing(path: pathlib.Path, step: int, kept: int | None = None) -> Iterator[None]:
+def writing(path: pathlib.Path, step: int | None = None, kept: int | None = None) -> Iterator[None]:
     """Turns a failure to write into a WorkdirError that says what is left."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise
+        at = f" at step {step}" if step is not None else ""
         last = f"; the checkpoint of step {kept} is kept" if kept is not None else ""
         remedy = "free space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
         raise WorkdirError(
-            f"cannot write {path} at step {step}: {error.strerror}{last}; {remedy} and run the same"
-            " command again"
+            f"cannot write {path}{at}: {error.strerror}{last}; {remedy} and run the same command"
+            " again"
         ) from error
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname or not record.exc_info
 
 
 def _plain(state: TrainState) -> dict[str, Any]:
@@ -178,22 +204,7 @@ def _named(tree: Any) -> dict[str, Any]:
     }
 
 
-def _check_identity(
-    path: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-    wanted = json.loads(json.dumps(wanted))
-    differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
-    if differing:
-        shown = "; ".join(
-            f"{key} is {_short(wanted.get(key))}, there it is {_short(found.get(key))}"
-            for key in differing
-        )
-        raise WorkdirError(
-            f"{path.parent} belongs to another run: {shown}. Give another work directory, or the"
-            " settings it was made with"
-        )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _unreadable(path: pathlib.Path, error: Exception) -> WorkdirError:
+    return WorkdirError(
+        f"checkpoint {path} cannot be read: {error}; remove the work directory to start again"
+    )

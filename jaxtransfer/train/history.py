@@ -16,10 +16,10 @@ from absl import logging
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.train.checkpoint import writing
 from jaxtransfer.train.distributed import is_first
+from jaxtransfer.train.outcome import Row
 
 FILE = "metrics.jsonl"
 BOARD = "tensorboard"
-Row = dict[str, float]
 
 
 class History:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -23,14 +24,15 @@ from jaxtransfer.data.examples import RandomAccess
 from jaxtransfer.data.stream import Augment
 from jaxtransfer.errors import ConfigError, TrainingError, nearest
 from jaxtransfer.objectives.terms import Objective
-from jaxtransfer.pretrained.fingerprint import fingerprint
 from jaxtransfer.train import sharding
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.checkpoint import Checkpoints
 from jaxtransfer.train.compiled import SHARED, CompiledSteps
 from jaxtransfer.train.distributed import is_first
-from jaxtransfer.train.history import History, Row
-from jaxtransfer.train.outcome import Cost, Trained
+from jaxtransfer.train.history import History
+from jaxtransfer.train.identity import identity_of
+from jaxtransfer.train.lock import hold
+from jaxtransfer.train.outcome import Cost, Trained, add_costs
 from jaxtransfer.train.predict import predict
 from jaxtransfer.train.prefix import above_prefix, takes_scan
 from jaxtransfer.train.progress import Progress
@@ -86,8 +88,9 @@ def train(
     Raises:
       ConfigError: if a stream that the objective reads is not given, or the recipe does not fit.
       TrainingError: if the loss is no finite number; names step and learning rate.
-      WorkdirError: if the work directory belongs to another run, or the disk is full.
+      WorkdirError: if the work directory belongs to another run or is in use, or the disk is full.
     """
+    began = time.perf_counter()
     _check_streams(streams, objective)
     augment = dict(augment or {})
     mesh = sharding.default_mesh() if mesh is None else mesh
@@ -97,66 +100,72 @@ def train(
             f"batch size {recipe.batch_size} is not divisible by the {mesh.shape[sharding.DATA]}"
             " devices, and padding would enter the batch statistics that are updated"
         )
-    saved = None
-    if workdir is not None:
-        identity = _identity(adapted, streams, objective, recipe, seed, validation)
-        saved = Checkpoints(pathlib.Path(workdir), identity)
+    with contextlib.ExitStack() as closing:
+        saved = None
+        if workdir is not None:
+            closing.enter_context(hold(pathlib.Path(workdir)))
+            identity = identity_of(adapted, streams, objective, recipe, seed, validation, augment)
+            saved = Checkpoints(pathlib.Path(workdir), identity)
 
-    used = {name: streams[name] for name in objective.streams}
-    cache = ActivationCache() if cache is None else cache
-    before = cache.seconds
-    used, start = above_prefix(adapted, used, augment, recipe, cache, compiled)
-    watch = _Watch(cache_seconds=cache.seconds - before)
+        used = {name: streams[name] for name in objective.streams}
+        cache = ActivationCache() if cache is None else cache
+        before = cache.seconds
+        used, start = above_prefix(adapted, used, augment, recipe, cache, compiled)
+        watch = _Watch(began=began, cache_seconds=cache.seconds - before)
 
-    optimizer = recipe.optimizer(adapted)
-    sharding.check_rules(adapted.variables, sharding_rules)
-    state, frozen = init_state(
-        adapted.variables,
-        adapted.labels,
-        optimizer,
-        seed,
-        keep_reference=objective.needs_reference,
-    )
-    shardings = sharding.state_shardings(state, mesh, sharding_rules)
-    state = sharding.place(state, shardings)
-    frozen = sharding.place(frozen, sharding.frozen_shardings(frozen, mesh, sharding_rules))
-    resumed = saved.latest() if saved is not None else None
-    if saved is not None and resumed is not None:
-        state = sharding.place(saved.restore(state), shardings)
+        optimizer = recipe.optimizer(adapted)
+        sharding.check_rules(adapted.variables, sharding_rules)
+        state, frozen = init_state(
+            adapted.variables,
+            adapted.labels,
+            optimizer,
+            seed,
+            keep_reference=objective.needs_reference,
+        )
+        shardings = sharding.state_shardings(state, mesh, sharding_rules)
+        state = sharding.place(state, shardings)
+        frozen = sharding.place(frozen, sharding.frozen_shardings(frozen, mesh, sharding_rules))
+        resumed = saved.latest() if saved is not None else None
+        earlier = Cost()
+        if saved is not None and resumed is not None:
+            state = sharding.place(saved.restore(state), shardings)
+            earlier = saved.cost()
+        history = History(saved.directory if saved is not None else None, step=resumed or 0)
+        closing.callback(history.close)
 
-    runner: Runner = (ScanRunner if takes_scan(adapted, recipe, start, augment) else StepRunner)(
-        adapted=adapted,
-        objective=objective,
-        optimizer=optimizer,
-        recipe=recipe,
-        streams=used,
-        augment=augment,
-        seed=seed,
-        start=start,
-        mesh=mesh,
-        frozen=frozen,
-        compiled=compiled,
-        shardings=shardings,
-    )
-    run = _Run(
-        adapted=adapted,
-        recipe=recipe,
-        validation=validation,
-        measure=measure or loss_and_accuracy,
-        mesh=mesh,
-        cache=cache,
-        compiled=compiled,
-        frozen=frozen,
-        saved=saved,
-        history=History(saved.directory if saved is not None else None, step=resumed or 0),
-        watch=watch,
-        progress=progress,
-        runner=runner,
-    )
-    try:
+        runner: Runner = (
+            ScanRunner if takes_scan(adapted, recipe, used, start, augment) else StepRunner
+        )(
+            adapted=adapted,
+            objective=objective,
+            optimizer=optimizer,
+            recipe=recipe,
+            streams=used,
+            augment=augment,
+            seed=seed,
+            start=start,
+            mesh=mesh,
+            frozen=frozen,
+            compiled=compiled,
+            shardings=shardings,
+        )
+        run = _Run(
+            adapted=adapted,
+            recipe=recipe,
+            validation=validation,
+            measure=measure or loss_and_accuracy,
+            mesh=mesh,
+            cache=cache,
+            compiled=compiled,
+            frozen=frozen,
+            saved=saved,
+            history=history,
+            earlier=earlier,
+            watch=watch,
+            progress=progress,
+            runner=runner,
+        )
         return run(state, resumed or 0)
-    finally:
-        run.history.close()
 
 
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -172,8 +181,9 @@ def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float
 
 @dataclasses.dataclass
 class _Watch:
-    """Seconds by purpose."""
+    """Seconds by purpose, since `began` on the clock."""
 
+    began: float
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
     cache_seconds: float = 0.0
@@ -199,6 +209,7 @@ class _Run:
     frozen: Frozen
     saved: Checkpoints | None
     history: History
+    earlier: Cost
     watch: _Watch
     progress: Progress | None
     runner: Runner
@@ -222,10 +233,10 @@ class _Run:
                 if self.recipe.keep_best and self._best_evaluation() == step:
                     best = (step, jax.tree.map(_copy, _moving(state)))
             finished = self._is_over(step)
-            if self.saved is not None and (
-                finished or self._is_due(step, self.recipe.checkpoint_every)
-            ):
-                self.saved.save(state, best)
+            if finished or self._is_due(step, self.recipe.checkpoint_every):
+                self._check_finite(state, step)
+                if self.saved is not None:
+                    self.saved.save(state, best, self._cost(taken))
         if best is not None:
             trainable, statistics = best[1]
             state = state.replace(trainable=trainable, statistics=statistics)
@@ -238,21 +249,28 @@ class _Run:
             self.watch.seconds += time.perf_counter() - began
             for row in rows:
                 if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
-                    raise self._bad(row)
+                    raise self._bad(
+                        f"loss {row['loss']} (gradient norm {row['grad_norm']})", int(row["step"])
+                    )
             self.history.append(rows)
             if self.progress is not None and is_first():
                 self.progress(int(rows[-1]["step"]), self.recipe.steps, rows[-1])
             began = time.perf_counter()
         return state
 
-    def _bad(self, row: Row) -> TrainingError:
+    def _bad(self, what: str, step: int) -> TrainingError:
         saved = self.saved.latest() if self.saved is not None else None
         kept = "" if saved is None else f"; the checkpoint of step {saved} is kept"
         return TrainingError(
-            f"loss {row['loss']} (gradient norm {row['grad_norm']}) at step {int(row['step'])} of"
-            f" {self.recipe.steps} with learning rate {self.recipe.learning_rate:g}{kept}; lower"
-            " the learning rate or look at the inputs of that step"
+            f"{what} at step {step} of {self.recipe.steps} with learning rate"
+            f" {self.recipe.learning_rate:g}{kept}; lower the learning rate or look at the inputs"
+            " of that step"
         )
+
+    def _check_finite(self, state: TrainState, step: int) -> None:
+        # A finite loss may have made weights that are not, which only the next step would show.
+        if not _is_finite((state.trainable, state.statistics, state.optimizer)):
+            raise self._bad("weights that are no finite numbers", step)
 
     def _evaluate(self, state: TrainState, step: int) -> None:
         assert self.validation is not None
@@ -304,7 +322,7 @@ class _Run:
     def _trained(self, state: TrainState, steps: int, best_step: int, taken: int) -> Trained:
         moved = partition.join(*_moving(state))
         if self.mesh.size > 1:
-            moved = jax.tree.map(jax.numpy.asarray, sharding.to_host(moved))
+            moved = jax.tree.map(jnp.asarray, sharding.to_host(moved))
         still = partition.select(
             self.adapted.variables, self.adapted.labels, lambda value: value == partition.FROZEN
         )
@@ -313,23 +331,34 @@ class _Run:
             history=self.history.rows,
             steps=steps,
             best_step=best_step,
-            cost=Cost(
-                seconds=self.watch.seconds,
-                compile_seconds=self.runner.compile_seconds,
-                evaluation_seconds=self.watch.evaluation_seconds,
-                cache_seconds=self.watch.cache_seconds,
-                flops=self.runner.flops * taken,
-                peak_bytes=self.runner.peak_bytes,
-            ),
+            cost=self._cost(taken),
         )
+
+    def _cost(self, taken: int) -> Cost:
+        here = Cost(
+            seconds=self.watch.seconds,
+            compile_seconds=self.runner.compile_seconds,
+            evaluation_seconds=self.watch.evaluation_seconds,
+            cache_seconds=self.watch.cache_seconds,
+            wall_seconds=time.perf_counter() - self.watch.began,
+            flops=self.runner.flops * taken,
+            peak_bytes=self.runner.peak_bytes,
+        )
+        return add_costs([self.earlier, here])
 
 
 def _moving(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     return state.trainable, state.statistics
 
 
+@jax.jit
+def _is_finite(tree: Any) -> jax.Array:
+    numbers = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(x).all() for x in numbers]).all()
+
+
 def _copy(leaf: jax.Array) -> jax.Array:
-    return jax.numpy.array(leaf, copy=True)
+    return jnp.array(leaf, copy=True)
 
 
 def _check_streams(streams: Mapping[str, RandomAccess], objective: Objective) -> None:
@@ -339,24 +368,3 @@ def _check_streams(streams: Mapping[str, RandomAccess], objective: Objective) ->
                 f"the objective reads a stream {name!r} that is not given; nearest:"
                 f" {nearest(name, streams)}"
             )
-
-
-def _identity(
-    adapted: Adapted,
-    streams: Mapping[str, RandomAccess],
-    objective: Objective,
-    recipe: Recipe,
-    seed: int,
-    validation: RandomAccess | None,
-) -> dict[str, Any]:
-    terms = {t.name: repr(t.weight) if callable(t.weight) else t.weight for t in objective.terms}
-    return {
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "method": adapted.method.describe(),
-        "statistics": adapted.statistics,
-        "objective": terms,
-        "streams": {name: streams[name].fingerprint for name in objective.streams},
-        "validation": None if validation is None else validation.fingerprint,
-        "variables": fingerprint(adapted.variables),
-    }

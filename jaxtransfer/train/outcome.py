@@ -5,18 +5,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxtransfer.adapt.adapted import Adapted
-from jaxtransfer.train.history import Row
+
+Row = dict[str, float]
+"""`{"step": steps taken, name: value, ...}`: of a step or of an evaluation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a training run took.
+    """What a training run took, over all processes that worked on it where it was resumed.
+
+    What a killed process did after its last checkpoint is done again, and counts once.
 
     Attributes:
       seconds: of training steps, their data included; not of compilation, evaluation, saving.
       compile_seconds: of tracing and compiling the step; 0 if it was there.
       evaluation_seconds: of evaluations.
       cache_seconds: of computing the activations of the frozen prefix that were not there.
+      wall_seconds: from the call to its end, all of the above and saving included.
       flops: of all steps, by XLA's count, on one device.
       peak_bytes: of a step on one device: arguments, outputs and temporaries.
     """
@@ -25,6 +30,7 @@ class Cost:
     compile_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     cache_seconds: float = 0.0
+    wall_seconds: float = 0.0
     flops: float = 0.0
     peak_bytes: int = 0
 

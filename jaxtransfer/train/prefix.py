@@ -5,8 +5,10 @@ Both choices made here change how fast a run is, and not where it ends.
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from jaxtransfer.adapt.adapted import Adapted
-from jaxtransfer.data.examples import RandomAccess
+from jaxtransfer.data.examples import ArrayExamples, RandomAccess
 from jaxtransfer.data.stream import Augment
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.train.cache import ActivationCache
@@ -54,17 +56,28 @@ def above_prefix(
 
 
 def takes_scan(
-    adapted: Adapted, recipe: Recipe, start: int, augment: Mapping[str, Augment]
+    adapted: Adapted,
+    recipe: Recipe,
+    streams: Mapping[str, RandomAccess],
+    start: int,
+    augment: Mapping[str, Augment],
 ) -> bool:
     """Whether many steps run in one call, over examples in device memory.
 
-    Unless the recipe says, they do when only the last stage runs, on cached activations.
+    Unless the recipe says, they do when only the last stage runs, on cached activations that are in
+    memory; those that are mapped were too many for it.
 
     Raises:
       ConfigError: if the recipe asks for it, and examples are augmented.
     """
     if recipe.scan is None:
-        return start > 0 and start >= len(adapted.model.stages) - 1
+        is_mapped = any(
+            isinstance(array, np.memmap)
+            for examples in streams.values()
+            if isinstance(examples, ArrayExamples)
+            for array in examples.arrays.values()
+        )
+        return start > 0 and start >= len(adapted.model.stages) - 1 and not is_mapped
     if recipe.scan and augment:
         raise ConfigError(
             "recipe: scan=True takes examples as they are; leave out the augmentation"

@@ -8,8 +8,6 @@ from typing import TextIO
 Progress = Callable[[int, int, Mapping[str, float]], None]
 """`progress(step, steps, metrics)`, after some steps; the metrics are the latest row's."""
 
-SHOWN = ("loss", "validation/loss", "validation/accuracy")
-
 
 def make_progress(
     description: str, *, stream: TextIO | None = None, seconds: float = 10.0
@@ -54,4 +52,5 @@ def _lines(description: str, out: TextIO, seconds: float) -> Progress:
 
 
 def _text(metrics: Mapping[str, float]) -> str:
-    return " ".join(f"{name}={metrics[name]:.4g}" for name in SHOWN if name in metrics)
+    shown = [name for name in metrics if name == "loss" or name.startswith("validation/")]
+    return " ".join(f"{name}={metrics[name]:.4g}" for name in shown)

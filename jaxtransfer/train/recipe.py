@@ -1,7 +1,10 @@
 """How to train, as one value: steps, batches, rates, and when to evaluate, stop and save."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from jaxtransfer.adapt.adapted import Adapted
 from jaxtransfer.errors import ConfigError
@@ -35,7 +38,7 @@ class Recipe:
       evaluation_batch_size: rows of a batch in evaluation.
       workers: processes that read batches; 0 reads in threads.
       scan: whether many steps run in one call, over examples in device memory; None does so when
-        only the last stage runs, on cached activations.
+        only the last stage runs, on cached activations in memory.
     """
 
     steps: int
@@ -61,10 +64,13 @@ class Recipe:
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "evaluation_batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"recipe: {name}={getattr(self, name)} must be positive")
-        if self.learning_rate <= 0.0:
-            raise ConfigError(f"recipe: learning_rate={self.learning_rate} must be positive")
+            self._check(name, operator.index, "a positive integer", lambda value: value >= 1)
+        for name in ("evaluate_every", "patience", "checkpoint_every", "workers"):
+            self._check(name, operator.index, "an integer of at least 0", lambda value: value >= 0)
+        clip = [] if self.clip_norm is None else ["clip_norm"]
+        for name in ("learning_rate", "layer_decay", *clip):
+            self._check(name, float, "positive and finite", lambda value: 0 < value < math.inf)
+        self._check("weight_decay", float, "0 or more", lambda value: 0 <= value < math.inf)
         if self.patience and not self.evaluate_every:
             raise ConfigError(
                 f"recipe: patience={self.patience} counts evaluations; set evaluate_every"
@@ -72,6 +78,17 @@ class Recipe:
         if self.patience and not self.keep_best:
             raise ConfigError("recipe: patience stops at the best evaluation; set keep_best")
         compute_dtype(self.precision)
+
+    def _check(
+        self, name: str, convert: Callable[[Any], Any], kind: str, fits: Callable[[Any], bool]
+    ) -> None:
+        value = getattr(self, name)
+        try:
+            is_fit = fits(convert(value))
+        except (TypeError, ValueError):
+            is_fit = False
+        if not is_fit:
+            raise ConfigError(f"recipe: {name}={value!r} must be {kind}")
 
     def optimizer(self, adapted: Adapted) -> Optimizer:
         """The optimizer over what trains.

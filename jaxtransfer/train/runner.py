@@ -21,7 +21,7 @@ from jaxtransfer.objectives.terms import Objective
 from jaxtransfer.optim import Optimizer
 from jaxtransfer.train import sharding
 from jaxtransfer.train.compiled import Compiled, CompiledSteps, hashable, structure_of
-from jaxtransfer.train.history import Row
+from jaxtransfer.train.outcome import Row
 from jaxtransfer.train.recipe import Recipe
 from jaxtransfer.train.state import Frozen, TrainState
 from jaxtransfer.train.step import LABELED, compute_dtype, make_steps, make_train_step

@@ -93,13 +93,7 @@ def make_train_step(
     adapted = dataclasses.replace(adapted, variables={})
 
     def forward(variables, inputs, rng):
-        inputs, first = cast(dict(inputs), dtype), start
-        if first < adapted.frozen_prefix:
-            inputs, _ = adapted.apply(
-                variables, inputs, train=False, start=first, stop=adapted.frozen_prefix
-            )
-            inputs, first = jax.lax.stop_gradient(inputs), adapted.frozen_prefix
-        return adapted.apply(variables, inputs, train=True, rng=rng, start=first)
+        return adapted.apply(variables, cast(dict(inputs), dtype), train=True, rng=rng, start=start)
 
     def loss(trainable, state, frozen, batch, rng):
         outputs, statistics = {}, state.statistics

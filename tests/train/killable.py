@@ -33,9 +33,9 @@ def main(workdir, method, scan, kill_at=0):
     states = []
     save = Checkpoints.save
 
-    def spy(self, state, best):
+    def spy(self, state, *others):
         states.append(jax.tree.map(np.array, (state.trainable, state.optimizer)))
-        save(self, state, best)
+        save(self, state, *others)
 
     Checkpoints.save = spy
     trained = train(

@@ -1,4 +1,7 @@
-"""One of several processes that train a toy together: process.py ADDRESS COUNT INDEX OUT WORKDIR."""
+"""One of several processes that train a toy together: process.py ADDRESS COUNT INDEX OUT WORKDIR.
+
+The last epoch's batch is not full, and a process's rows are not divisible by its devices.
+"""
 
 import sys
 
@@ -6,6 +9,8 @@ import numpy as np
 import toys
 
 from jaxtransfer.train import distributed
+
+STEPS, BATCH = 8, 6
 
 
 def main(address, count, index, out, workdir):
@@ -17,7 +22,7 @@ def main(address, count, index, out, workdir):
         toys.make_adapted(),
         {"labeled": toys.make_examples()},
         toys.supervised(),
-        toys.make_recipe(steps=6, checkpoint_every=3, evaluate_every=3),
+        toys.make_recipe(steps=STEPS, batch_size=BATCH, checkpoint_every=4, evaluate_every=4),
         seed=0,
         validation=toys.make_examples(9, seed=4, name="v"),
         workdir=workdir,

@@ -1,6 +1,7 @@
 """Cached activations: what they are keyed by, where they live, what a damaged file does."""
 
 import dataclasses
+import gc
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,9 @@ import pytest
 import toys
 
 from jaxtransfer.adapt.freezing import LinearProbe, TopStages
+from jaxtransfer.adapt.lora import LoRA
+from jaxtransfer.errors import WorkdirError
+from jaxtransfer.models.model import staged_call
 from jaxtransfer.train import cache as cache_module
 from jaxtransfer.train.cache import ActivationCache
 
@@ -65,12 +69,79 @@ def test_everything_the_activations_depend_on_is_in_the_key():
     assert cache.builds == 6
 
 
-def test_the_code_version_is_in_the_key(monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (cache_module, "__version__", "another"),
+        (jax, "__version__", "another"),
+        (jax, "default_backend", lambda: "another"),
+    ],
+    ids=["package", "jax", "backend"],
+)
+def test_versions_and_backend_are_in_the_key(monkeypatch, place, name, value):
     cache = ActivationCache()
-    build(cache)
-    monkeypatch.setattr(cache_module, "__version__", "another")
-    build(cache)
+    build(cache, precision="float32")
+    monkeypatch.setattr(place, name, value)
+    build(cache, precision="float32")
     assert cache.builds == 2
+
+
+def test_how_the_module_is_called_is_in_the_key():
+    cache, adapted = ActivationCache(), toys.make_adapted(LinearProbe())
+
+    def called(scale):
+        def call(module, inputs, **options):
+            return staged_call(module, jax.tree.map(lambda x: scale * x, inputs), **options)
+
+        return dataclasses.replace(adapted, model=dataclasses.replace(adapted.model, call=call))
+
+    one, two = (build(cache, adapted=called(scale)) for scale in (1.0, 2.0))
+    assert cache.builds == 2
+    assert not np.allclose(one.arrays["hidden"], two.arrays["hidden"])
+
+
+def test_a_method_with_leaves_below_the_boundary_is_in_the_key():
+    cache, base = ActivationCache(), toys.make_adapted(LoRA(rank=2, alpha=4.0))
+    build(cache, adapted=base, boundary=1)
+    louder = dataclasses.replace(base, method=LoRA(rank=2, alpha=8.0))
+    build(cache, adapted=louder, boundary=1)
+    assert cache.builds == 2
+
+
+def test_ids_are_in_the_key_whatever_the_fingerprint_says():
+    cache = ActivationCache()
+    for name in "ab":
+        examples = toys.make_examples(10, name=name)
+        object.__setattr__(examples, "fingerprint", "the same")
+        found = build(cache, examples=examples)
+        np.testing.assert_array_equal(found.ids, examples.ids)
+
+
+def test_weights_at_the_address_of_others_are_not_taken_for_them():
+    cache, adapted = ActivationCache(), toys.make_adapted(LinearProbe())
+    for count in range(1, 9):
+        variables = jax.tree.map(lambda x: x, adapted.variables)
+        variables["params"]["encoder"]["block_0"]["dense"]["bias"] = jnp.full(8, float(count))
+        build(cache, adapted=adapted, variables=variables)
+        del variables
+        gc.collect()
+        assert cache.builds == count
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    """A file of the draft stands for the full device, which refuses each write."""
+    directory = tmp_path / "cache"
+    draft = directory / "draft"
+
+    def make(**_):
+        draft.mkdir()
+        (draft / "hidden").symlink_to("/dev/full")
+        return str(draft)
+
+    monkeypatch.setattr(cache_module.tempfile, "mkdtemp", make)
+    with pytest.raises(WorkdirError, match=r"cannot write .*cache/\w+: No space left .*free space"):
+        build(ActivationCache(directory, memory_budget=0))
+    assert list(directory.iterdir()) == []
 
 
 def test_over_the_budget_files_are_mapped(tmp_path):
@@ -128,6 +199,26 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="third read"):
         build(ActivationCache(tmp_path, memory_budget=0), examples=Failing())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_that_was_faster_is_believed(tmp_path):
+    examples, faster = toys.make_examples(10), []
+
+    class Slow:
+        ids, labels, fingerprint = examples.ids, examples.labels, examples.fingerprint
+
+        def __len__(self):
+            return 10
+
+        def inputs(self, indices):
+            if len(indices) > 1 and not faster:
+                faster.append(build(ActivationCache(tmp_path, memory_budget=0), examples=examples))
+            return examples.inputs(indices)
+
+    found = build(ActivationCache(tmp_path, memory_budget=0), examples=Slow())
+    assert found.arrays["hidden"].filename == faster[0].arrays["hidden"].filename
+    np.testing.assert_array_equal(found.arrays["hidden"], faster[0].arrays["hidden"])
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_without_a_directory_what_exceeds_the_budget_is_not_cached():

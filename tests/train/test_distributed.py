@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import toys
+from process import BATCH, STEPS
 
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.predict import predict
@@ -43,7 +44,7 @@ def test_two_processes_take_the_trajectory_of_one(tmp_path):
         toys.make_adapted(),
         {"labeled": toys.make_examples()},
         toys.supervised(),
-        toys.make_recipe(steps=6),
+        toys.make_recipe(steps=STEPS, batch_size=BATCH),
         seed=0,
     )
     losses = [row["loss"] for row in alone.history]

@@ -1,8 +1,10 @@
 """The loop: the same trajectory however it runs, one compilation, the best kept."""
 
+import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import toys
@@ -11,11 +13,14 @@ from jaxtransfer import partition
 from jaxtransfer.adapt.freezing import LPFT, Full, LinearProbe, TopStages
 from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.objectives import Objective, coral, cross_entropy
+from jaxtransfer.objectives.terms import Term
 from jaxtransfer.optim import Group
+from jaxtransfer.train import loop
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.phases import fit
+from jaxtransfer.train.runner import stream_seed
 from jaxtransfer.train.sharding import make_mesh
 from jaxtransfer.trees import Rule
 
@@ -85,6 +90,22 @@ def test_cached_activations_change_nothing(method):
     assert without.cost.cache_seconds == 0
 
 
+def test_activations_too_large_for_memory_are_not_put_there(tmp_path, monkeypatch):
+    in_memory = run(toys.make_adapted(LinearProbe()))
+
+    def refuse(**_):
+        raise AssertionError("all activations were put in device memory")
+
+    monkeypatch.setattr(loop, "ScanRunner", refuse)
+    cache = ActivationCache(tmp_path, memory_budget=0)
+    mapped = run(toys.make_adapted(LinearProbe()), cache=cache)
+    assert cache.builds == 1
+    np.testing.assert_allclose(losses(mapped), losses(in_memory), atol=1e-6)
+    assert_same(mapped.variables, in_memory.variables, atol=1e-5)
+    with pytest.raises(AssertionError, match="device memory"):
+        run(toys.make_adapted(LinearProbe()))
+
+
 def test_examples_that_are_not_all_met_are_not_cached():
     cache = ActivationCache()
     run(toys.make_adapted(LinearProbe()), recipe=toys.make_recipe(steps=2), cache=cache)
@@ -98,6 +119,8 @@ def test_an_augmented_stream_is_not_cached():
     noisy = run(toys.make_adapted(LinearProbe()), cache=cache, augment=noise)
     assert cache.builds == 0
     assert losses(plain)[0] != losses(noisy)[0]
+    with pytest.raises(ConfigError, match="scan=True takes examples as they are"):
+        run(toys.make_adapted(), recipe=toys.make_recipe(scan=True), augment=noise)
 
 
 def test_a_sweep_over_rates_and_seeds_compiles_the_step_once():
@@ -111,6 +134,22 @@ def test_a_sweep_over_rates_and_seeds_compiles_the_step_once():
             counts.append(compiled.traces)
     # The step, the prediction, and the frozen prefix.
     assert counts == [3, 3, 3, 3]
+
+
+def test_another_precision_is_another_step():
+    compiled = CompiledSteps()
+    exact, rounded = (
+        run(toys.make_adapted(), recipe=toys.make_recipe(precision=precision), compiled=compiled)
+        for precision in ("float32", "bfloat16")
+    )
+    assert compiled.traces == 2
+    assert losses(exact)[0] != losses(rounded)[0]
+
+
+def test_streams_have_orders_of_their_own_and_labeled_the_seed_s():
+    assert stream_seed(3, "labeled") == 3
+    assert len({stream_seed(3, name) for name in ("labeled", "target", "other")}) == 3
+    assert stream_seed(2**31 - 1, "target") >= 0
 
 
 def test_the_second_phase_begins_where_the_first_one_ended():
@@ -195,6 +234,18 @@ def test_the_best_evaluation_is_restored_and_patience_stops():
     assert_same(twelve.variables, four.variables, atol=1e-6)
 
 
+def test_an_evaluation_without_a_value_is_not_the_best_and_the_first_of_equals_is():
+    scores = iter([float("nan"), 2.0, 1.0, 1.0, float("nan"), 1.0])
+    recipe = toys.make_recipe(evaluate_every=2, criterion="score")
+    trained = run(
+        toys.make_adapted(),
+        recipe=recipe,
+        validation=toys.make_examples(5, name="v"),
+        measure=lambda logits, labels: {"score": next(scores)},
+    )
+    assert (trained.steps, trained.best_step) == (12, 6)
+
+
 def test_what_was_given_is_not_consumed():
     adapted = toys.make_adapted()
     before = jax.tree.map(np.array, adapted.variables)
@@ -258,6 +309,30 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path, scan):
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_000000004"]
 
 
+def test_a_gradient_that_is_not_finite_stops_at_its_step():
+    """The term is 0 everywhere, and its gradient is that of the root of 0, times 0."""
+
+    def root(outputs, batch, context):
+        return jnp.sqrt(0.0 * outputs["labeled"]["logits"].sum()), {}
+
+    objective = Objective((cross_entropy(), Term(name="root", weight=1.0, function=root)))
+    with pytest.raises(TrainingError, match=r"loss \d.* \(gradient norm nan\) at step 1 of 12"):
+        run(toys.make_adapted(), objective=objective)
+
+
+def test_weights_that_are_not_finite_are_never_saved_or_returned(tmp_path):
+    """The first update overflows, and the loss before it is finite."""
+    recipe = toys.make_recipe(steps=4, learning_rate=3e38, weight_decay=10.0, warmup=0.0)
+    with pytest.raises(
+        TrainingError, match=r"weights that are no finite .* step 1 of 1 with .*3e\+38"
+    ):
+        run(toys.make_adapted(), recipe=dataclasses.replace(recipe, steps=1))
+    recipe = dataclasses.replace(recipe, checkpoint_every=1)
+    with pytest.raises(TrainingError, match=r"weights that are no finite"):
+        run(toys.make_adapted(), recipe=recipe, workdir=tmp_path)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
 def _row_at(examples, step):
     from jaxtransfer.data.stream import Stream
 
@@ -294,9 +369,18 @@ def test_padding_is_kept_out_of_updated_statistics():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps=0 must be positive"),
-        ({"learning_rate": 0.0}, r"learning_rate=0\.0 must be positive"),
+        ({"steps": 0}, "steps=0 must be a positive integer"),
+        ({"learning_rate": 0.0}, r"learning_rate=0\.0 must be positive and finite"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be positive and finite"),
+        ({"learning_rate": "fast"}, "learning_rate='fast' must be positive and finite"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0\.1 must be 0 or more"),
+        ({"clip_norm": 0.0}, r"clip_norm=0\.0 must be positive"),
+        ({"steps": 2.5}, r"steps=2\.5 must be a positive integer"),
+        ({"evaluate_every": -3}, "evaluate_every=-3 must be an integer of at least 0"),
+        ({"checkpoint_every": -1}, "checkpoint_every=-1 must be"),
+        ({"workers": -1}, "workers=-1 must be"),
         ({"patience": 2}, "set evaluate_every"),
+        ({"patience": 2, "evaluate_every": 2, "keep_best": False}, "set keep_best"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused(settings, message):

@@ -1,21 +1,28 @@
 """Checkpoints: a killed run resumes to the same bits; a foreign directory or a full disk is said."""
 
+import dataclasses
 import errno
 import json
+import logging
 import os
 import pathlib
 import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import toys
 
-from jaxtransfer.adapt.freezing import LinearProbe
+from jaxtransfer.adapt.freezing import LPFT, LinearProbe, TopStages
 from jaxtransfer.errors import TrainingError, WorkdirError
+from jaxtransfer.objectives import Objective, cross_entropy
+from jaxtransfer.objectives.terms import Term
 from jaxtransfer.train import history
+from jaxtransfer.train.identity import identity_of
 from jaxtransfer.train.loop import train
+from jaxtransfer.train.phases import fit
 
 PROGRAM = pathlib.Path(__file__).parent / "killable.py"
 ROOT = PROGRAM.parents[2]
@@ -27,11 +34,11 @@ def program(*arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def run(workdir, *, seed=0, streams=None, recipe=None, **options):
+def run(workdir, *, seed=0, streams=None, recipe=None, adapted=None, objective=None, **options):
     return train(
-        toys.make_adapted(LinearProbe()),
+        adapted or toys.make_adapted(LinearProbe()),
         streams or {"labeled": toys.make_examples()},
-        toys.supervised(),
+        objective or toys.supervised(),
         recipe or toys.make_recipe(checkpoint_every=4),
         seed=seed,
         workdir=workdir,
@@ -55,6 +62,98 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, method, mode):
     for name in a.files:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     assert (whole / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes()
+
+
+class Interrupt(Exception):
+    pass
+
+
+def interrupt_at(wanted):
+    def progress(step, *_):
+        if step >= wanted:
+            raise Interrupt
+
+    return progress
+
+
+def test_the_cost_of_a_resumed_run_is_that_of_all_its_steps(tmp_path):
+    recipe = toys.make_recipe(checkpoint_every=4, scan=False)
+    whole = run(tmp_path / "whole", recipe=recipe)
+    with pytest.raises(Interrupt):
+        run(tmp_path / "cut", recipe=recipe, progress=interrupt_at(12))
+    resumed = run(tmp_path / "cut", recipe=recipe)
+    assert resumed.cost.flops == whole.cost.flops > 0
+    assert resumed.cost.peak_bytes == whole.cost.peak_bytes > 0
+    assert resumed.steps == 12
+    again = run(tmp_path / "cut", recipe=recipe)
+    assert again.cost.seconds == resumed.cost.seconds
+    assert again.cost.flops == whole.cost.flops
+    assert again.cost.wall_seconds > again.cost.seconds > 0
+
+
+def test_the_cost_of_a_finished_phase_is_not_forgotten(tmp_path):
+    def fitted(workdir, **options):
+        return fit(
+            toys.make_model(),
+            LPFT(),
+            {"labeled": toys.make_examples()},
+            toys.supervised(),
+            toys.make_recipe(checkpoint_every=4, scan=False),
+            seed=0,
+            workdir=workdir,
+            **options,
+        )
+
+    whole, calls = fitted(tmp_path / "whole"), []
+
+    def in_the_second_phase(step, *_):
+        calls.append(step)
+        if calls.count(8) == 2:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        fitted(tmp_path / "cut", progress=in_the_second_phase)
+    resumed = fitted(tmp_path / "cut")
+    assert resumed.cost.flops == whole.cost.flops > 0
+    assert resumed.steps == whole.steps == 24
+
+
+def test_the_best_of_before_the_interruption_is_restored(tmp_path):
+    """Validation is best at step 4; the run is cut after the checkpoint of step 8."""
+
+    def scored(workdir, scores, **options):
+        return run(
+            workdir,
+            recipe=toys.make_recipe(
+                checkpoint_every=4, evaluate_every=2, criterion="score", higher_is_better=True
+            ),
+            validation=toys.make_examples(5, name="v"),
+            measure=lambda logits, labels: {"score": next(scores)},
+            **options,
+        )
+
+    whole = scored(tmp_path / "whole", iter([1, 9, 2, 2, 3, 3]))
+    with pytest.raises(Interrupt):
+        scored(tmp_path / "cut", iter([1, 9, 2, 2, 3]), progress=interrupt_at(10))
+    resumed = scored(tmp_path / "cut", iter([3, 3]))
+    assert whole.best_step == resumed.best_step == 4
+    assert resumed.history == whole.history
+    jax.tree.map(np.testing.assert_array_equal, resumed.variables, whole.variables)
+    again = scored(tmp_path / "cut", iter([]))
+    jax.tree.map(np.testing.assert_array_equal, again.variables, whole.variables)
+
+
+def test_a_run_in_progress_keeps_its_directory(tmp_path):
+    refused = []
+
+    def again(*_):
+        with pytest.raises(WorkdirError, match=f"in use by process {os.getpid()} on "):
+            run(tmp_path)
+        refused.append(True)
+
+    first = run(tmp_path, progress=again)
+    assert refused
+    assert run(tmp_path).history == first.history
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
@@ -82,22 +181,67 @@ def test_another_run_s_directory_is_refused_and_left_alone(tmp_path):
     before = (tmp_path / "metrics.jsonl").read_bytes()
     with pytest.raises(WorkdirError, match=r"belongs to another run: seed is 1, there it is 0\."):
         run(tmp_path, seed=1)
-    with pytest.raises(WorkdirError, match="belongs to another run: streams is"):
-        run(tmp_path, streams={"labeled": toys.make_examples(30)})
-    with pytest.raises(WorkdirError, match="belongs to another run: recipe is"):
-        run(tmp_path, recipe=toys.make_recipe(learning_rate=0.5))
+    other = toys.make_recipe(checkpoint_every=4, learning_rate=0.5)
+    smoothed = Objective((cross_entropy(label_smoothing=0.1),))
+    for message, options in (
+        ("streams.labeled is", {"streams": {"labeled": toys.make_examples(30)}}),
+        (r"recipe.learning_rate is 0\.5, there it is 0\.01\.", {"recipe": other}),
+        ("validation is", {"validation": toys.make_examples(5, name="v")}),
+        ("objective.cross_entropy is", {"objective": smoothed}),
+        ("augment.labeled is", {"augment": {"labeled": lambda x, rng: x}}),
+        ("method.count is 1, there it is null", {"adapted": toys.make_adapted(TopStages(count=1))}),
+        ("module is", {"adapted": toys.make_adapted(LinearProbe(), dropout=0.5)}),
+        ("variables is", {"adapted": _changed(toys.make_adapted(LinearProbe()))}),
+        ("statistics is", {"adapted": _updating(toys.make_adapted(LinearProbe()))}),
+    ):
+        with pytest.raises(WorkdirError, match=f"belongs to another run: {message}"):
+            run(tmp_path, **options)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch):
+def _changed(adapted):
+    params = adapted.variables["params"]
+    head = {**params["head"], "bias": params["head"]["bias"] + 1}
+    return dataclasses.replace(adapted, variables={"params": {**params, "head": head}})
+
+
+def _updating(adapted):
+    return dataclasses.replace(adapted, statistics="updated")
+
+
+def test_an_address_in_what_a_run_is_does_not_make_it_another():
+    def named(function):
+        term = Term(name="own", weight=1.0, function=function)
+        arguments = (toys.make_adapted(), {"labeled": toys.make_examples()}, Objective((term,)))
+        return identity_of(*arguments, toys.make_recipe(), 0, None, {"labeled": function})
+
+    first, second = (lambda *_: None for _ in range(2))
+    assert first is not second
+    assert named(first) == named(second)
+
+
+def test_a_damaged_description_of_the_run_is_named(tmp_path):
+    run(tmp_path)
+    for text in ("", "[]", '{"seed": '):
+        (tmp_path / "training.json").write_text(text)
+        with pytest.raises(WorkdirError, match=r"training\.json is damaged"):
+            run(tmp_path)
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch, caplog):
     from orbax.checkpoint import v1 as ocp
 
-    save, count = ocp.save, []
+    save, count, logger = ocp.save, [], logging.getLogger("absl")
+    logger.addHandler(caplog.handler)
 
     def fill(path, *arguments, **options):
         count.append(path)
         if len(count) == 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # As Orbax does: TensorStore's text, and the traceback of a thread in the log.
+            error = ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']")
+            place = ("absl", logging.ERROR, "orbax/futures/future.py", 1, "a thread ended", ())
+            logger.handle(logger.makeRecord(*place, (ValueError, error, None)))
+            raise error
         return save(path, *arguments, **options)
 
     monkeypatch.setattr(ocp, "save", fill)
@@ -105,6 +249,8 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_kept(tmp_path, monkeypatch)
         WorkdirError, match=r"cannot write .* at step 12: No space left.*step 8 is kept; free space"
     ):
         run(tmp_path)
+    logger.removeHandler(caplog.handler)
+    assert not [record for record in caplog.records if record.exc_info]
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_000000008"]
     monkeypatch.setattr(ocp, "save", save)
     resumed, whole = run(tmp_path), run(tmp_path / "whole")
@@ -140,10 +286,11 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
     run(tmp_path)
     path = tmp_path / "metrics.jsonl"
     text = path.read_text()
-    path.write_text(text + '{"step": 13, "loss": 9.0}\n{"step": 14, "lo')
-    resumed = run(tmp_path)
-    assert path.read_text() == text
-    assert len(resumed.history) == 12
+    for more in ('{"step": 13, "loss": 9.0}\n{"step": 14, "lo', '{"step": 13, "lo'):
+        path.write_text(text + more)
+        resumed = run(tmp_path)
+        assert path.read_text() == text
+        assert len(resumed.history) == 12
 
 
 def test_lost_metrics_are_an_error(tmp_path):
@@ -173,6 +320,4 @@ def test_a_checkpoint_holds_no_frozen_leaf(tmp_path):
 
 
 def _leaves(tree):
-    import jax
-
     return jax.tree.leaves(tree)

@@ -15,6 +15,7 @@ from jaxtransfer.adapt.freezing import BitFit, Full, LinearProbe, TopStages
 from jaxtransfer.adapt.lora import LoRA
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.objectives import Context, Objective, l2_sp
+from jaxtransfer.objectives.terms import Term
 from jaxtransfer.train.state import init_state, variables_of
 from jaxtransfer.train.step import compute_dtype, make_predict, make_train_step
 
@@ -176,6 +177,44 @@ def test_dropout_depends_on_the_seed_and_the_step():
     adapted, batch = toys.make_adapted(dropout=0.5), make_batch()
     losses = [float(take_step(adapted, batch, seed=s)[2]["loss"]) for s in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
+    optimizer = toys.make_recipe().optimizer(adapted)
+    state, frozen = init_state(adapted.variables, adapted.labels, optimizer, 0)
+    step = jax.jit(make_train_step(adapted, toys.supervised(), optimizer))
+    rates = jnp.float32(0.1), jnp.float32(0.0)
+    later = step(state.replace(step=state.step + 1), frozen, batch, *rates)[1]
+    assert float(later["loss"]) != losses[0]
+
+
+def test_streams_drop_out_each_for_itself_and_terms_see_float32():
+    """Two streams of the same examples, in bfloat16."""
+
+    def apart(outputs, batch, context):
+        pair = [outputs[name]["logits"] for name in ("labeled", "target")]
+        assert all(logits.dtype == jnp.float32 for logits in pair)
+        return jnp.abs(pair[0] - pair[1]).sum(), {}
+
+    term = Term(name="apart", weight=1.0, function=apart, streams=("labeled", "target"))
+    batch = make_batch()["labeled"]
+    for rate, differ in ((0.5, True), (0.0, False)):
+        _, _, metrics = take_step(
+            toys.make_adapted(dropout=rate),
+            {"labeled": batch, "target": batch},
+            objective=Objective((term,)),
+            precision="bfloat16",
+        )
+        assert (float(metrics["apart"]) > 0) == differ
+
+
+def test_running_statistics_are_not_rounded_to_bfloat16():
+    """Their steps are smaller than bfloat16 tells apart, so that a rounded sum would stall."""
+    adapted = toys.make_adapted(norm=True, statistics="updated")
+    state, _, _ = take_step(adapted, make_batch(rows=8), steps=5)
+    rounded, _, _ = take_step(adapted, make_batch(rows=8), steps=5, precision="bfloat16")
+    variances = [
+        s.statistics["batch_stats"]["encoder"]["block_0"]["norm"]["var"] for s in (state, rounded)
+    ]
+    assert jnp.abs(variances[0] - 1.0).max() > 0.01
+    np.testing.assert_allclose(*variances, atol=1e-3)
 
 
 def test_statistics_follow_the_batches_only_if_asked():

@@ -96,9 +96,10 @@ def read(workdir: Path) -> ReportData:
 
     Raises:
       WorkdirError: if a file or a key of the record is missing, or a file cannot be parsed; it
-        names which.
+        names which. If the directory is one rung's, and has no record.
     """
     workdir = Path(workdir)
+    _check_is_ladder(workdir)
     record = _read_json(workdir / "record.json")
     check_record(record, workdir / "record.json")
     chosen = next(rung for rung in record["rungs"] if rung["name"] == record["chosen"])
@@ -121,6 +122,18 @@ def read(workdir: Path) -> ReportData:
         histories=histories,
         examples=_read_json(workdir / "examples.json"),
     )
+
+
+def _check_is_ladder(workdir: Path) -> None:
+    run = workdir / "run.json"
+    if (workdir / "record.json").is_file() or not run.is_file():
+        return
+    facts = _read_json(run)
+    if isinstance(facts, Mapping) and facts.get("verb") == "train":
+        raise WorkdirError(
+            f"{workdir} holds one rung that `jaxtransfer train` trained, and a report is a ladder's:"
+            f" see its metrics with jaxtransfer evaluate {workdir}"
+        )
 
 
 def check_record(record: Any, path: Path) -> None:
