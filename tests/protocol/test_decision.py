@@ -75,6 +75,28 @@ def test_the_interval_agrees_with_the_decision_at_holms_level():
             assert excludes == item.is_significant == (item.p_adjusted <= 0.05)
 
 
+def test_comparisons_after_the_first_open_one_stay_at_its_level():
+    """Three equal p-values in (1/60, .05): Holm rejects none, so no interval may exclude 0."""
+    tables = rungs(2, base=0.80, a=0.84)
+    alone = compare_family(tables, [("a", "base")], AcceptanceSettings())[0]
+    assert 0.05 / 3 < alone.p_value < 0.05
+    copies = {"base": tables["base"], **dict.fromkeys("abc", tables["a"])}
+    family = compare_family(copies, [(name, "base") for name in "abc"], AcceptanceSettings())
+    for item in family:
+        assert not item.is_significant
+        assert item.p_adjusted == pytest.approx(3 * alone.p_value)
+        assert item.ci == item.difference.interval(1 - 0.05 / 3)
+        assert item.ci[0] < 0 < item.ci[1]
+
+
+def test_intervals_of_the_decision_hold_no_difference_that_cannot_be():
+    tables = {
+        name: [t.take(np.arange(9)) for t in each] for name, each in rungs(0, a=0.2, b=1).items()
+    }
+    item = compare_family(tables, [("b", "a")], AcceptanceSettings(metric="accuracy"))[0]
+    assert item.ci[1] == 1
+
+
 def test_a_two_sided_family_finds_the_worse_too():
     family = compare_family(
         rungs(7, base=0.9, worse=0.5), [("worse", "base")], AcceptanceSettings(), two_sided=True
