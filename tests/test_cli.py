@@ -51,6 +51,19 @@ def test_ladder_evaluate_report_and_inspect(config, tmp_path, capsys):
     assert printed[key]["macro_f1"]["value"] == expected["value"]
     assert set(printed[key]["macro_f1"]) >= {"value", "ci", "n", "definition"}
 
+    assert run("evaluate", workdir, "--split", "validation", "--json") == 0
+    shown = capsys.readouterr()
+    both = json.loads(shown.out)[key.replace("#test", "#validation")]["accuracy"]
+    halves = [record["rungs"][1]["metrics"][half]["accuracy"] for half in ("tune", "accept")]
+    assert both["n"] == sum(half["n"] for half in halves)
+    assert both["value"] == pytest.approx(
+        sum(half["value"] * half["n"] for half in halves) / both["n"]
+    )
+    for place in (shown.err, both["definition"]):
+        assert "its halves tune and accept together: learning rates were chosen on tune" in place
+    assert run("evaluate", workdir, "--split", "tset") == 2
+    assert "it has ['accept', 'calibration', 'test', 'tune']" in capsys.readouterr().err
+
     (workdir / "report.html").unlink()
     assert run("report", workdir) == 0
     assert (workdir / "report.html").is_file()
