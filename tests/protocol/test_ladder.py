@@ -70,6 +70,17 @@ def test_metrics_of_the_record_are_those_of_the_tables(finished):
         assert sum(found) / len(found) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_hardest_test_examples_are_those_of_highest_loss_over_all_seeds(finished):
+    workdir, record = finished
+    losses = 0
+    for seed in (0, 1):
+        path = workdir / "predictions" / f"{record['chosen']}-seed{seed}.npz"
+        table = Predictions.load(path).select("test")
+        losses = losses - log_softmax(table.logits)[np.arange(30), table.labels]
+    shown = json.loads((workdir / "examples.json").read_text())
+    assert list(shown) == table.ids[np.argsort(-losses, kind="stable")[:12]].tolist()
+
+
 def test_trainable_parameters_grow_as_the_methods_say(finished):
     _, record = finished
     trainable = {rung["name"]: rung["trainable"] for rung in record["rungs"]}
