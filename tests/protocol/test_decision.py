@@ -121,6 +121,20 @@ def test_a_ladder_without_rungs_is_an_error():
         climb({}, AcceptanceSettings())
 
 
+def concluded(verdicts, chosen, comparisons, **changes):
+    values = {
+        "measured": {chosen: {"value": 0.8, "ci": [0.7, 0.9], "n": 1000}},
+        "metric": "macro_f1",
+        "margin": 0.0,
+        "confidence": 0.95,
+        "accept_count": 20,
+        "tuned": ["tuned"],
+        "probe": "probe",
+    }
+    values |= changes
+    return " ".join(conclude(chosen=chosen, verdicts=verdicts, comparisons=comparisons, **values))
+
+
 def test_the_conclusion_says_when_the_test_split_disagrees():
     """Twenty examples decide for the probe; a thousand find the tuned rung better, and it is said."""
     rng = np.random.default_rng(8)
@@ -133,18 +147,45 @@ def test_the_conclusion_says_when_the_test_split_disagrees():
     verdicts, chosen = climb(few, rule)
     assert chosen == "probe"
     comparisons = compare_family(tables, [("tuned", "probe")], rule, two_sided=True)
-    sentences = conclude(
-        chosen=chosen,
-        verdicts=verdicts,
-        comparisons=comparisons,
-        measured={"probe": {"value": 0.8, "ci": [0.7, 0.9], "n": 1000}},
-        metric="macro_f1",
-        margin=0.0,
-        confidence=0.95,
-        accept_count=20,
-        tuned=["tuned"],
-        probe="probe",
-    )
-    text = " ".join(sentences)
+    text = concluded(verdicts, chosen, comparisons)
     assert "finds better than probe: tuned +0." in text
     assert "with 20 examples the acceptance half could not show it" in text
+    assert "tuned did not clear the margin of 0 over probe; its interval does not exclude" in text
+    assert "(corrected for all pairs): better is tuned +0." in text
+    assert "macro_f1 of 0.800 [0.700, 0.900] (95 % interval), n=1000." in text
+    assert "(97.5 % interval)" in concluded(verdicts, chosen, comparisons, confidence=0.975)
+
+
+def test_the_conclusion_sorts_the_tuned_rungs_by_what_their_intervals_say():
+    rng = np.random.default_rng(3)
+    accuracies = {"probe": 0.7, "good": 0.9, "bad": 0.4, "same": 0.7}
+    tables = {n: [predictions(rng, a, n=900) for _ in range(3)] for n, a in accuracies.items()}
+    rule = AcceptanceSettings()
+    tuned = ["good", "bad", "same"]
+    pairs = [
+        *((name, "probe") for name in tuned),
+        ("bad", "good"),
+        ("same", "good"),
+        ("same", "bad"),
+    ]
+    for metric in ("macro_f1", "nll"):
+        rule = AcceptanceSettings(metric=metric)
+        verdicts, chosen = climb(tables, rule)
+        text = concluded(
+            verdicts,
+            chosen,
+            compare_family(tables, pairs, rule, two_sided=True),
+            metric=metric,
+            tuned=tuned,
+        )
+        assert chosen == "good"
+        assert "better is good " in text
+        assert "; worse is bad " in text
+        assert "; not distinguishable is same " in text
+        assert "3 of 3 differences" in text
+        assert (
+            "distinguishable: good over bad, good over same and same over bad; the largest is"
+            in text
+        )
+        assert "bad minus good" in text
+        assert "finds better than" not in text
