@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -164,7 +165,7 @@ def _ladder(arguments: argparse.Namespace, config_words: list[str]) -> int:
     ladder.run(
         settings.from_config(load_config(config_words)),
         arguments.workdir,
-        command=" ".join(
+        command=shlex.join(
             ["jaxtransfer", "ladder", *config_words, "--workdir", str(arguments.workdir)]
         ),
     )

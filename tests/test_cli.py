@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pprint
+import shlex
 import subprocess
 import sys
 
@@ -94,6 +95,10 @@ def test_overrides_reach_the_run(config, tmp_path):
     workdir = tmp_path / "run"
     words = ["ladder", "--config", config, "--workdir", workdir, "--config.seeds=(7,)"]
     assert run(*words) == 0
+    # A shell must take the recorded command as it stands: the parentheses are quoted.
+    command = json.loads((workdir / "record.json").read_text())["command"]
+    assert shlex.split(command)[2:4] == [f"--config={config}", "--config.seeds=(7,)"]
+    assert "'--config.seeds=(7,)'" in command
     assert json.loads((workdir / "run.json").read_text())["config"]["seeds"] == [7]
 
 
