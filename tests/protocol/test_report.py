@@ -507,6 +507,22 @@ def test_many_classes_become_a_list_of_confusions(tmp_path):
     assert re.search(r"class_\d+ taken for class_\d+", words)
 
 
+@pytest.mark.parametrize(("count", "place"), [(5, "pair"), (10, "stack"), (20, "pair")])
+def test_a_matrix_too_wide_for_half_a_page_has_all_of_it(tmp_path, count, place):
+    classes = [f"class {number}" for number in range(count)]
+    page = render(read(make_workdir(tmp_path / "run", record=make_record(classes=classes))))
+    body = page.split('id="errors">')[1].split("</section>")[0]
+    assert re.search(r'</p><div class="(\w+)"><div class="card">', body)[1] == place
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_single_pair_is_said_in_the_singular(tmp_path, told):
+    record = make_record()
+    record["comparisons"] = [{**record["comparisons"][0], "distinguishable": told}]
+    page = render(read(make_workdir(tmp_path / "run", record=record)))
+    assert f"The pair can{'' if told else 'not'} be told apart." in page
+
+
 def test_undefined_values_and_absent_curves_are_said(tmp_path):
     record = make_record()
     record["rungs"][4]["difference"].update(value=None, ci=None)

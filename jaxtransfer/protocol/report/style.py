@@ -60,9 +60,10 @@ section > p { color: var(--muted); max-width: 52em; margin-bottom: 18px; text-wr
   padding: 22px 24px; margin-top: 16px; }
 .card > h3 + * { margin-top: 14px; }
 .card.flush { padding: 0; overflow: hidden; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
-  gap: 16px; margin-top: 16px; }
-.pair > .card { margin-top: 0; min-width: 0; }
+.pair, .stack { display: grid; gap: 16px; margin-top: 16px; }
+.pair { grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
+.pair > .card, .stack > .card { margin-top: 0; min-width: 0; }
+.stack figure { max-width: 560px; }
 .hidden {
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
