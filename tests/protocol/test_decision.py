@@ -87,6 +87,32 @@ def test_comparisons_after_the_first_open_one_stay_at_its_level():
         assert item.p_adjusted == pytest.approx(3 * alone.p_value)
         assert item.ci == item.difference.interval(1 - 0.05 / 3)
         assert item.ci[0] < 0 < item.ci[1]
+    assert climb(copies, AcceptanceSettings())[1] == "base"
+    pair = {name: copies[name] for name in ("base", "a")}
+    assert climb(pair, AcceptanceSettings())[1] == "a"
+    verdicts, chosen = climb(pair, AcceptanceSettings(confidence=0.99))
+    assert chosen == "base"
+    assert verdicts["a"].comparison.ci[0] < 0
+
+
+def test_an_undefined_comparison_accepts_nothing():
+    tables = {
+        name: [t.take(t.labels < 2) for t in each]
+        for name, each in rungs(0, base=0.4, better=0.99).items()
+    }
+    verdicts, chosen = climb(tables, AcceptanceSettings(metric="auroc_ovr_macro"))
+    assert chosen == "base"
+    assert verdicts["better"].decision == REJECTED
+    assert verdicts["better"].reason.startswith("undefined against base: class 'c' has no example")
+    assert verdicts["better"].comparison.p_adjusted == 1
+    assert "undefined is" in concluded(
+        verdicts,
+        "base",
+        [verdicts["better"].comparison],
+        measured={"base": {"value": None, "ci": None, "n": 9, "undefined": "no c"}},
+        tuned=["better"],
+        probe="base",
+    )
 
 
 def test_intervals_of_the_decision_hold_no_difference_that_cannot_be():
@@ -189,3 +215,4 @@ def test_the_conclusion_sorts_the_tuned_rungs_by_what_their_intervals_say():
         )
         assert "bad minus good" in text
         assert "finds better than" not in text
+        assert "did not clear" not in text  # their intervals exclude an advantage over good
