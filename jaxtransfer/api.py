@@ -10,7 +10,7 @@ import numbers
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 import numpy as np
@@ -29,6 +29,7 @@ from jaxtransfer.objectives import Objective, cross_entropy
 from jaxtransfer.optim import Group
 from jaxtransfer.pretrained.fingerprint import fingerprint
 from jaxtransfer.protocol.checking import check
+from jaxtransfer.protocol.measuring import load_tables, measure_split, measure_tables
 from jaxtransfer.protocol.settings import Count, Rate, Seed, Weight
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.phases import fit as fit_phases
@@ -216,30 +217,59 @@ def fit(
     )
 
 
+@overload
+def evaluate(
+    what: Fitted | Predictions,
+    inputs: Sequence[Any] | None = None,
+    labels: Sequence[Any] | None = None,
+    *,
+    split: str | None = None,
+    metrics: str | Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> dict[str, Measured]: ...
+
+
+@overload
+def evaluate(
+    what: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    metrics: str | Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> dict[str, Any]: ...
+
+
 def evaluate(
     what: Fitted | Predictions | str | os.PathLike[str],
     inputs: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     *,
+    split: str | None = None,
     metrics: str | Sequence[str] | None = None,
     confidence: float = 0.95,
-) -> dict[str, Measured]:
-    """Measures a fitted model on labelled inputs, or a predictions table.
+) -> dict[str, Any]:
+    """Measures a fitted model on labelled inputs, a predictions table, or a work directory.
 
     Args:
-      what: a fitted model (with `inputs` and `labels`), a predictions table, or the path of one.
+      what: a fitted model (with `inputs` and `labels`), a predictions table, the path of one, or the
+        work directory of a run.
       inputs: n raw inputs.
       labels: n class names.
+      split: which rows of a table to measure; `validation` is both halves, `tune` and `accept`. A
+        table with several splits needs it; of a work directory, each split is measured if left out.
       metrics: one name or several; all of `jaxtransfer.evaluation.metrics.METRICS` if left out.
       confidence: of the intervals.
 
     Returns:
-      Metric name to value, interval, n and definition.
+      Metric name to value, interval, n and definition. Of a work directory, one such mapping for
+      each `<table>#<split>`, as `jaxtransfer evaluate` prints them.
 
     Raises:
-      DataError: if a fitted model is given without inputs and labels, or a table with them.
+      DataError: if a fitted model is given without inputs and labels, or a table with them; if the
+        split is missing for a table with several, or given for a fitted model.
       ConfigError: if the model is not fitted.
-      EvaluationError: if a metric is unknown, or a table is malformed.
+      EvaluationError: if a metric or split is unknown, or a table is malformed.
+      WorkdirError: if a directory holds no predictions.
     """
     if isinstance(metrics, str):
         metrics = (metrics,)
@@ -251,14 +281,30 @@ def evaluate(
     if isinstance(what, Fitted):
         if inputs is None or labels is None:
             raise DataError("evaluate(fitted, inputs, labels) needs inputs and labels")
+        if split is not None:
+            raise DataError(
+                f"split {split!r} chooses rows of a table; give a fitted model the inputs and labels"
+                " to be measured on, and no split"
+            )
         return measure(what.predictions(inputs, labels), metrics, confidence=confidence)
     if inputs is not None or labels is not None:
         raise DataError(
             "a predictions table has its labels already: leave out inputs and labels, or give the"
             " fitted model (load reads an adapter directory) in place of the table"
         )
-    table = what if isinstance(what, Predictions) else Predictions.load(what)
-    return measure(table, metrics, confidence=confidence)
+    if isinstance(what, Predictions):
+        tables = [what]
+    else:
+        tables = load_tables(pathlib.Path(what))
+        if pathlib.Path(what).is_dir():
+            return measure_tables(tables, split, metrics, confidence=confidence)
+    (table,) = tables
+    if split is None and table.split is not None and len(set(table.split)) > 1:
+        raise DataError(
+            f"{table.source} holds the splits {sorted(set(table.split.tolist()))}, which are not to be"
+            " measured as one: choose with split=..., or take rows with select"
+        )
+    return measure_split(table, split, metrics, confidence=confidence)
 
 
 def _keywords(function: Any) -> list[str]:

@@ -8,11 +8,12 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jaxtransfer.errors import ConfigError, JaxTransferError, WorkdirError
+from jaxtransfer.errors import ConfigError, JaxTransferError
 from jaxtransfer.host_memory import keep_freed_memory
 from jaxtransfer.version import __version__
 
@@ -89,7 +90,9 @@ def build_parser() -> argparse.ArgumentParser:
         "tables", nargs="+", type=pathlib.Path, help="predictions (.npz), or work directories"
     )
     evaluate.add_argument(
-        "--split", help="only the rows of this split (default: each split on its own)"
+        "--split",
+        help="only the rows of this split (default: each split on its own); validation is both its halves, tune and"
+        " accept",
     )
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 
@@ -162,7 +165,7 @@ def _ladder(arguments: argparse.Namespace, config_words: list[str]) -> int:
     ladder.run(
         settings.from_config(load_config(config_words)),
         arguments.workdir,
-        command=" ".join(
+        command=shlex.join(
             ["jaxtransfer", "ladder", *config_words, "--workdir", str(arguments.workdir)]
         ),
     )
@@ -191,21 +194,13 @@ def _train(arguments: argparse.Namespace, config_words: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, config_words: list[str]) -> int:
-    from jaxtransfer.evaluation.metrics import measure
-    from jaxtransfer.evaluation.table import Predictions
+    from jaxtransfer.protocol import measuring
 
     _refuse_config(config_words, "evaluate")
-    printed: dict[str, dict[str, Any]] = {}
-    for path in _table_files(arguments.tables):
-        predictions = Predictions.load(path)
-        if arguments.split:
-            names: list[str] = [arguments.split]
-        else:
-            names = [] if predictions.split is None else list(dict.fromkeys(predictions.split))
-        for name in names:
-            printed[f"{path}#{name}"] = measure(predictions.select(name))
-        if not names:
-            printed[str(path)] = measure(predictions)
+    tables = [table for path in arguments.tables for table in measuring.load_tables(path)]
+    if any(measuring.is_halved(table, arguments.split) for table in tables):
+        print(f"note: {measuring.BOTH_HALVES}", file=sys.stderr)
+    printed = measuring.measure_tables(tables, arguments.split)
     if arguments.json:
         plain = {
             name: {metric: value.to_json() for metric, value in measured.items()}
@@ -218,19 +213,6 @@ def _evaluate(arguments: argparse.Namespace, config_words: list[str]) -> int:
         for value in measured.values():
             print(f"  {value}")
     return 0
-
-
-def _table_files(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
-    files: list[pathlib.Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted((path / "predictions").glob("*.npz"))
-            if not found:
-                raise WorkdirError(f"{path} holds no predictions/*.npz; is the run finished?")
-            files.extend(found)
-        else:
-            files.append(path)
-    return files
 
 
 def _report(arguments: argparse.Namespace, config_words: list[str]) -> int:

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 import jaxtransfer as jt
-from jaxtransfer.errors import AdaptationError, ConfigError, DataError, PretrainedError
+from jaxtransfer.errors import (
+    AdaptationError,
+    ConfigError,
+    DataError,
+    PretrainedError,
+    WorkdirError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +92,7 @@ ONE_TEXT = "give a list of texts"
         (lambda m, f: jt.evaluate(f, "a", ["food"]), DataError, ONE_TEXT),
         (lambda m, f: jt.evaluate("table.npz", ["a"], ["x"]), DataError, "leave out inputs"),
         (lambda m, f: jt.evaluate(m, ["a"], ["x"]), ConfigError, "fit it first"),
+        (lambda m, f: jt.evaluate(f, ["a"], ["food"], split="test"), DataError, "chooses rows"),
         (lambda m, f: jt.fit(f, ["a"], ["x"]), ConfigError, "fitted already"),
         (lambda m, f: jt.fit("tiny", ["a"], ["x"]), ConfigError, r"give load\('tiny'\)"),
         (lambda m, f: jt.fit(3, ["a"], ["x"]), ConfigError, "not a int"),
@@ -107,6 +114,30 @@ def test_misuse_is_said_with_the_way_out(tiny_bert, fitted, call, error, message
 
 def test_one_metric_can_be_named_alone(fitted, topics):
     assert set(jt.evaluate(fitted, *topics, metrics="accuracy")) == {"accuracy"}
+
+
+def test_a_path_is_evaluated_as_on_the_command_line(tmp_path):
+    labels = np.arange(8) % 2
+    table = jt.Predictions(
+        ids=np.arange(8),
+        labels=labels,
+        logits=np.eye(2)[np.where(np.arange(8) < 6, labels, 1 - labels)],
+        classes=("a", "b"),
+        split=np.repeat(["tune", "accept", "test"], [4, 2, 2]),
+    )
+    path = table.save(tmp_path / "predictions" / "probe-seed0.npz")
+    for what in (table, path, str(path)):
+        assert jt.evaluate(what, split="accept")["accuracy"].value == 1.0
+        assert jt.evaluate(what, split="validation", metrics="accuracy")["accuracy"].n == 6
+        with pytest.raises(DataError, match=r"holds the splits \['accept', 'test', 'tune'\]"):
+            jt.evaluate(what)
+    found = jt.evaluate(tmp_path, metrics="accuracy")
+    assert {name: measured["accuracy"].value for name, measured in found.items()} == {
+        f"{path}#{split}": value for split, value in (("tune", 1), ("accept", 1), ("test", 0))
+    }
+    assert list(jt.evaluate(tmp_path, split="test")) == [f"{path}#test"]
+    with pytest.raises(WorkdirError, match="holds no predictions"):
+        jt.evaluate(path.parent)
 
 
 def test_unknown_and_impossible_options_of_a_model_are_named(tiny_bert):

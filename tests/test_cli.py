@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pprint
+import shlex
 import subprocess
 import sys
 
@@ -50,6 +51,19 @@ def test_ladder_evaluate_report_and_inspect(config, tmp_path, capsys):
     expected = record["rungs"][1]["metrics"]["test"]["macro_f1"]
     assert printed[key]["macro_f1"]["value"] == expected["value"]
     assert set(printed[key]["macro_f1"]) >= {"value", "ci", "n", "definition"}
+
+    assert run("evaluate", workdir, "--split", "validation", "--json") == 0
+    shown = capsys.readouterr()
+    both = json.loads(shown.out)[key.replace("#test", "#validation")]["accuracy"]
+    halves = [record["rungs"][1]["metrics"][half]["accuracy"] for half in ("tune", "accept")]
+    assert both["n"] == sum(half["n"] for half in halves)
+    assert both["value"] == pytest.approx(
+        sum(half["value"] * half["n"] for half in halves) / both["n"]
+    )
+    for place in (shown.err, both["definition"]):
+        assert "its halves tune and accept together: learning rates were chosen on tune" in place
+    assert run("evaluate", workdir, "--split", "tset") == 2
+    assert "it has ['accept', 'calibration', 'test', 'tune']" in capsys.readouterr().err
 
     (workdir / "report.html").unlink()
     assert run("report", workdir) == 0
@@ -177,6 +191,10 @@ def test_overrides_reach_the_run(config, tmp_path):
     workdir = tmp_path / "run"
     words = ["ladder", "--config", config, "--workdir", workdir, "--config.seeds=(7,)"]
     assert run(*words) == 0
+    # A shell must take the recorded command as it stands: the parentheses are quoted.
+    command = json.loads((workdir / "record.json").read_text())["command"]
+    assert shlex.split(command)[2:4] == [f"--config={config}", "--config.seeds=(7,)"]
+    assert "'--config.seeds=(7,)'" in command
     assert json.loads((workdir / "run.json").read_text())["config"]["seeds"] == [7]
 
 

@@ -36,10 +36,12 @@ def nearest_class_mean(
 
     Under one isotropic Gaussian a class and equal priors the posterior has scale 1 / (2 v), v the
     pooled within-class variance of one dimension. Real features are correlated, so that scale is
-    overconfident: it serves as the upper bound, and below it the scale minimises the negative
-    log-likelihood of the training examples, each left out of its own class mean. Classes with a
-    single example are left out of that fit; if all have one, no variance within classes is known
-    and the scale is 1 over the mean squared distance between class means.
+    overconfident: it serves as the upper bound, and below it the scale minimises the cross-entropy
+    of the training examples, each left out of its own class mean. Its targets are smoothed by
+    Laplace's rule of succession, as Platt (1999) did: few examples that are all classified right
+    would otherwise allow any confidence. Classes with a single example are left out of that fit;
+    if all have one, no variance within classes is known and the scale is 1 over the mean squared
+    distance between class means.
 
     Args:
       features: (n, d) training features.
@@ -103,15 +105,20 @@ def _scale(
 
 
 def _most_likely_scale(distances: np.ndarray, labels: np.ndarray, upper: float) -> float:
-    """The s in (0, upper] of least negative log-likelihood of softmax(-s distances): convex."""
+    """The s in (0, upper] of least cross-entropy between targets and softmax(-s distances): convex.
+
+    A label's target is (n + 1) / (n + 2), and the other classes share the rest: what n examples
+    classified right say about the next one.
+    """
+    n, classes = distances.shape
+    targets = np.full((n, classes), 1 / ((n + 2) * (classes - 1)))
+    targets[np.arange(n), labels] = (n + 1) / (n + 2)
 
     def slope(scale: float) -> float:
         logits = -scale * distances
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
-        return float(
-            (distances[np.arange(len(labels)), labels] - (weights * distances).sum(axis=1)).sum()
-        )
+        return float(((targets - weights) * distances).sum())
 
     # A scale of nearly 0 says that the means tell nothing; it stays positive to keep their ranking.
     low, high = np.log(upper) - 20, np.log(upper)

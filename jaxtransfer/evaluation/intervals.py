@@ -129,6 +129,15 @@ def bca(
     return float(low), float(high)
 
 
+def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """The part of an interval that lies within bounds.
+
+    >>> cut((0.9, 1.1), (0.0, 1.0))
+    (0.9, 1.0)
+    """
+    return max(bounds[0], interval[0]), min(bounds[1], interval[1])
+
+
 def check_confidence(confidence: float) -> None:
     """Raises EvaluationError unless the confidence is between 0 and 1, as 0.95 is."""
     if not 0 < confidence < 1:

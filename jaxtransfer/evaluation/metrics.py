@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation import calibration
-from jaxtransfer.evaluation.intervals import acceleration, bca, check_confidence, wilson
+from jaxtransfer.evaluation.intervals import acceleration, bca, check_confidence, cut, wilson
 from jaxtransfer.evaluation.probabilities import log_odds, log_softmax
 from jaxtransfer.evaluation.statistic import (
     CountStatistic,
@@ -33,7 +33,7 @@ class Definition:
       interval: `wilson` (a proportion of examples), `bca` (bootstrap stratified by label), or
         `simulation` (the value is a simulation's mean and the interval its central part: a spread,
         not a confidence interval).
-      bounds: smallest and largest value.
+      bounds: smallest and largest value; intervals are cut there.
       maximise: whether larger is better.
     """
 
@@ -140,6 +140,20 @@ def value(table: Predictions, name: str | Definition) -> float | None:
     return None if isinstance(statistic, Undefined) else statistic.value
 
 
+def check_bounds(defined: Definition, found: float) -> None:
+    """Finds a definition whose bounds are wrong, before an interval is cut at them.
+
+    Raises:
+      EvaluationError: if the value lies outside of them.
+    """
+    low, high = defined.bounds
+    if not low - 1e-9 <= found <= high + 1e-9:
+        raise EvaluationError(
+            f"{defined.name} is {found:g}, outside of its bounds {defined.bounds}: give its"
+            " Definition the bounds that it has"
+        )
+
+
 def describe(defined: Definition, statistic: Statistic) -> str:
     """The definition's text with the table's own counts."""
     return f"{defined.text} ({statistic.detail})" if statistic.detail else defined.text
@@ -162,14 +176,15 @@ def _measure(
     measured = functools.partial(
         Measured, name=defined.name, n=n, definition=describe(defined, statistic)
     )
-    if defined.interval == "wilson":
-        share = statistic.value
-        return measured(value=share, ci=wilson(round(share * n), n, confidence))
     rng = np.random.default_rng(seed)
     if defined.interval == "simulation":
         simulated = statistic.resample(rng, max(1, replicates))
         low, high = np.quantile(simulated, [0.5 - confidence / 2, 0.5 + confidence / 2])
         return measured(value=float(simulated.mean()), ci=(float(low), float(high)))
+    check_bounds(defined, statistic.value)
+    if defined.interval == "wilson":
+        share = statistic.value
+        return measured(value=share, ci=wilson(round(share * n), n, confidence))
     if replicates < 1:
         return measured(value=statistic.value, ci=None, undefined="interval not asked for")
     ci = bca(
@@ -180,7 +195,7 @@ def _measure(
     )
     if isinstance(ci, str):
         return measured(value=statistic.value, ci=None, undefined=ci)
-    return measured(value=statistic.value, ci=ci)
+    return measured(value=statistic.value, ci=cut(ci, defined.bounds))
 
 
 def _accuracy(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks
-from jaxtransfer.evaluation.metrics import Definition, definition, describe
+from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks, cut
+from jaxtransfer.evaluation.metrics import Definition, check_bounds, definition, describe
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
 
@@ -25,7 +25,7 @@ class PairedDifference:
     Attributes:
       metric: name of the metric.
       value: the mean difference; None where the metric is undefined.
-      ci: t interval of the difference.
+      ci: t interval of the difference, cut where the metric's bounds allow no difference.
       standard_error: square root of the sum of both variances.
       p_value: two-sided, of no difference.
       p_margin: of `a` not improving on `b` by more than the margin: twice the one-sided tail, so
@@ -38,6 +38,7 @@ class PairedDifference:
       margin: the improvement that counts, in units of the metric.
       confidence: nominal coverage of the interval.
       maximise: whether a positive difference is an improvement.
+      span: the largest difference that the metric's bounds allow; None where they allow any.
       definition: what exactly was compared.
       note: what the interval leaves out or assumes, or why there is none.
     """
@@ -56,6 +57,7 @@ class PairedDifference:
     margin: float
     confidence: float
     maximise: bool
+    span: float | None
     definition: str
     note: str | None = None
 
@@ -70,6 +72,12 @@ class PairedDifference:
         if self.ci is None:
             return False
         return self.ci[0] > self.margin if self.maximise else self.ci[1] < -self.margin
+
+    def interval(self, confidence: float) -> tuple[float, float] | None:
+        """The interval at another confidence; None where there is none."""
+        if self.value is None or self.standard_error is None:
+            return None
+        return _t_interval(self.value, self.standard_error, self.df, self.span, confidence)
 
     def __str__(self) -> str:
         size = f"n={self.n}, seeds={self.seeds}"
@@ -136,6 +144,8 @@ def paired_difference(
     reference = a[0]
     left = [defined.prepare(table.align(reference)) for table in a]
     right = [defined.prepare(table.align(reference)) for table in b]
+    reach = defined.bounds[1] - defined.bounds[0]
+    span = None if math.isinf(reach) else reach
     fixed: dict[str, Any] = {
         "metric": defined.name,
         "n": len(reference),
@@ -143,12 +153,14 @@ def paired_difference(
         "margin": margin,
         "confidence": confidence,
         "maximise": defined.maximise,
+        "span": span,
     }
     statistics: list[tuple[Statistic, Statistic]] = []
     for one, other in zip(left, right):
         for side in (one, other):
             if isinstance(side, Undefined):
                 return _without_interval(fixed, defined.text, side.reason)
+            check_bounds(defined, side.value)
         statistics.append((one, other))  # type: ignore[arg-type]
     text = describe(defined, statistics[0][0])
     differences = np.array([one.value - other.value for one, other in statistics])
@@ -179,8 +191,7 @@ def paired_difference(
         return _without_interval(fixed, text, reason, value)
     if examples == seeds == 0:
         smallest = int(counts[counts > 0].min())
-        span = defined.bounds[1] - defined.bounds[0]
-        if math.isinf(span):
+        if span is None:
             reason = "nothing varies among these examples and seeds, so there is no standard error"
             return _without_interval(fixed, text, reason, value)
         examples = (span / smallest) ** 2
@@ -190,14 +201,13 @@ def paired_difference(
         )
     error = math.sqrt(examples + seeds)
     df = _satterthwaite((examples, freedom), (seeds, len(a) - 1))
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
-    half = float(stdtrit(df, 0.5 + confidence / 2)) * error
     improvement = value if defined.maximise else -value
     return PairedDifference(
         **fixed,
         value=value,
-        ci=(value - half, value + half),
+        ci=_t_interval(value, error, df, span, confidence),
         standard_error=error,
         p_value=float(2 * stdtr(df, -abs(value) / error)),
         p_margin=min(1.0, float(2 * stdtr(df, (margin - improvement) / error))),
@@ -244,6 +254,17 @@ def _example_variance(
         pairs = [one.weighted(weights) - other.weighted(weights) for one, other in statistics]
         means.append(np.mean(pairs, axis=0))
     return float(np.concatenate(means).var(ddof=1))
+
+
+def _t_interval(
+    value: float, error: float, df: float | None, span: float | None, confidence: float
+) -> tuple[float, float]:
+    """Student's t interval, cut at the largest differences there can be."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(df, 0.5 + confidence / 2)) * error if error else 0.0
+    limit = math.inf if span is None else span
+    return cut((value - half, value + half), (-limit, limit))
 
 
 def _satterthwaite(*parts: tuple[float, int]) -> float:

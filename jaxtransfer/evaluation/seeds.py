@@ -13,12 +13,14 @@ from jaxtransfer.evaluation.intervals import (
     bootstrap_weights,
     check_confidence,
     chunks,
+    cut,
     wilson,
 )
 from jaxtransfer.evaluation.metrics import (
     METRICS,
     Definition,
     Measured,
+    check_bounds,
     definition,
     describe,
     measure,
@@ -97,6 +99,7 @@ def _measure(
                 definition=defined.text,
                 undefined=statistic.reason,
             )
+        check_bounds(defined, statistic.value)
         statistics.append(statistic)
     values = np.array([statistic.value for statistic in statistics])
     text = f"{describe(defined, statistics[0])}; mean over {size} seeds, t interval"
@@ -119,9 +122,8 @@ def _measure(
     from scipy.special import stdtrit
 
     half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error if error else 0.0
-    low, high = defined.bounds
     mean = float(values.mean())
-    ci = (max(low, mean - half), min(high, mean + half))
+    ci = cut((mean - half, mean + half), defined.bounds)
     if defined.interval == "wilson":
         # Near 0 and 1 the examples hardly vary, and only Wilson's interval knows what n is worth.
         alone = wilson(round(mean * n), n, confidence)

@@ -119,7 +119,7 @@ def load_cell(directory: pathlib.Path) -> Cell | None:
     try:
         facts = json.loads(path.read_text())
         missing = sorted(CELL_KEYS - set(facts))
-    except (json.JSONDecodeError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         missing = [str(error)]
     if missing:
         raise WorkdirError(f"{path} is damaged ({missing}); remove it to run the cell again")

@@ -46,9 +46,10 @@ def conclude(
         and _may_exceed(verdict.comparison, margin)
     ]
     if open_rungs:
+        excludes = "its interval does not" if len(open_rungs) == 1 else "their intervals do not"
         sentences.append(
             f"On the {accept_count} validation examples that decide, {_listed(open_rungs)} did not clear the margin of"
-            f" {margin:g} over {chosen}; their intervals do not exclude an advantage either."
+            f" {margin:g} over {chosen}; {excludes} exclude an advantage either."
         )
     better = _better_than(chosen, comparisons)
     if better:
@@ -98,7 +99,7 @@ def _chosen(
     level = ""
     if value["ci"]:
         low, high = value["ci"]
-        level = f" [{low:.3f}, {high:.3f}] ({confidence:.0%} interval)"
+        level = f" [{low:.3f}, {high:.3f}] ({100 * confidence:g} % interval)"
     return f"Chosen: {chosen}, with a test {metric} of {value['value']:.3f}{level}, n={value['n']}."
 
 
@@ -106,22 +107,26 @@ def _against_probe(
     tuned: Sequence[str], probe: str, by_pair: Mapping[tuple[str, str], Comparison], metric: str
 ) -> str:
     groups: dict[str, list[str]] = {
-        "better are": [],
-        "worse are": [],
-        "not distinguishable are": [],
-        "undefined are": [],
+        "better": [],
+        "worse": [],
+        "not distinguishable": [],
+        "undefined": [],
     }
     for rung in tuned:
         comparison = by_pair[rung, probe]
         if comparison.ci is None:
-            groups["undefined are"].append(rung)
+            groups["undefined"].append(rung)
         elif not comparison.is_significant:
-            groups["not distinguishable are"].append(_figures(comparison, rung))
+            groups["not distinguishable"].append(_figures(comparison, rung))
         elif (comparison.difference.improvement or 0) > 0:
-            groups["better are"].append(_figures(comparison, rung))
+            groups["better"].append(_figures(comparison, rung))
         else:
-            groups["worse are"].append(_figures(comparison, rung))
-    parts = [f"{verb} {_listed(rungs)}" for verb, rungs in groups.items() if rungs]
+            groups["worse"].append(_figures(comparison, rung))
+    parts = [
+        f"{how} {'is' if len(rungs) == 1 else 'are'} {_listed(rungs)}"
+        for how, rungs in groups.items()
+        if rungs
+    ]
     return f"Against {probe} in test {metric} (corrected for all pairs): {'; '.join(parts)}."
 
 
@@ -130,9 +135,12 @@ def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
     largest = max(within, key=lambda item: abs(item.difference.value or 0.0))
     figures = _figures(largest, f"{largest.first} minus {largest.second}")
     if not distinct:
+        which = (
+            "the difference" if len(within) == 1 else f"the largest of {len(within)} differences"
+        )
         return (
-            f"The tuned rungs are not distinguishable from one another in test {metric}: the"
-            f" largest of {len(within)} differences is {figures}."
+            f"The tuned rungs are not distinguishable from one another in test {metric}: {which} is"
+            f" {figures}."
         )
     pairs = [
         f"{item.first} over {item.second}"
@@ -141,8 +149,8 @@ def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
         for item in distinct
     ]
     return (
-        f"Among the tuned rungs, {len(distinct)} of {len(within)} differences in test {metric} are"
-        f" distinguishable: {_listed(pairs)}; the largest is {figures}."
+        f"Among the tuned rungs, {len(distinct)} of {len(within)} differences in test {metric}"
+        f" {'is' if len(distinct) == 1 else 'are'} distinguishable: {_listed(pairs)}; the largest is {figures}."
     )
 
 

@@ -144,24 +144,13 @@ def compare_family(
             first=first,
             second=second,
             difference=differences[index],
-            ci=interval(differences[index], 1 - alpha / (len(pairs) - rank[index])),
+            ci=differences[index].interval(1 - alpha / (len(pairs) - rank[index])),
             p_value=p_values[index],
             p_adjusted=float(adjusted[index]),
             is_significant=bool(adjusted[index] <= alpha),
         )
         for index, (first, second) in enumerate(pairs)
     ]
-
-
-def interval(difference: PairedDifference, confidence: float) -> tuple[float, float] | None:
-    """The t interval of a difference at another confidence; None where it has none."""
-    if difference.value is None or difference.standard_error is None:
-        return None
-    from scipy.special import stdtrit
-
-    error = difference.standard_error
-    half = float(stdtrit(difference.df, 0.5 + confidence / 2)) * error if error else 0.0
-    return difference.value - half, difference.value + half
 
 
 def _verdict(comparison: Comparison, rule: AcceptanceSettings) -> Verdict:

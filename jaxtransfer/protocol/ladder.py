@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import ConfigError, TrainingError
-from jaxtransfer.evaluation.errors import hardest
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
@@ -24,7 +23,7 @@ from jaxtransfer.protocol import cells, console, record
 from jaxtransfer.protocol.conclusion import conclude
 from jaxtransfer.protocol.decision import Verdict, climb, compare_family
 from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem, prepare
-from jaxtransfer.protocol.report import write_report
+from jaxtransfer.protocol.report import series, write_report
 from jaxtransfer.protocol.settings import (
     LadderSettings,
     RungSettings,
@@ -332,7 +331,8 @@ def _write_evidence(
                 cell.directory / "predictions.npz", workdir / "predictions" / f"{name}.npz"
             )
             shutil.copyfile(cell.directory / "history.jsonl", workdir / "history" / f"{name}.jsonl")
-    worst = hardest(tables[chosen][0].select(TEST), HARDEST)
+    test = [table.select(TEST) for table in tables[chosen]]
+    worst = series.hardest(test, test[0].ids.tolist(), HARDEST)
     write_json(workdir / "examples.json", examples_of(problem, [example.id for example in worst]))
     best = next(item for item in climbed if item.rung.name == chosen)
     cells.copy_adapter(best.cells[0], workdir)

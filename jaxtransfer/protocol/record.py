@@ -4,12 +4,10 @@ The record is built from plain values alone, so that it can be checked and read 
 """
 
 import datetime
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.decision import Comparison, Verdict
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, versions
@@ -87,21 +85,6 @@ def write(record: Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
     """Writes `record.json`, whole or not at all."""
     write_json(workdir / FILE, record)
     return workdir / FILE
-
-
-def read(workdir: pathlib.Path) -> dict[str, Any]:
-    """Reads `record.json`.
-
-    Raises:
-      WorkdirError: if there is none, or it is damaged.
-    """
-    path = workdir / FILE
-    if not path.is_file():
-        raise WorkdirError(f"{workdir} has no {FILE}: the ladder has not finished; run it again")
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise WorkdirError(f"{path} is damaged: {error}") from error
 
 
 def _rung(rung: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -43,14 +43,31 @@ def test_its_likelihood_on_new_data_is_near_the_best_any_scale_reaches():
     assert nll(logits, truth) < best + 0.03
 
 
-def test_separable_classes_keep_the_gaussian_scale():
+def test_few_separable_examples_are_no_more_sure_than_the_rule_of_succession():
+    """Four examples, each right when left out, vouch for 5/6 of the next ones and not for all."""
     features = np.array([[0.0, 0.1], [0.1, 0.0], [9.0, 9.1], [9.1, 9.0]])
     labels = np.array([0, 0, 1, 1])
-    logits = nearest_class_mean(features, labels, features[:1], classes=2)
-    # Residuals are 4 x .005 over (4 - 2) x 2 degrees of freedom.
-    variance = 0.02 / 4
-    distances = ((features[0] - np.array([[0.05, 0.05], [9.05, 9.05]])) ** 2).sum(axis=1)
-    np.testing.assert_allclose(logits[0], -distances / (2 * variance), rtol=1e-9)
+    logits = nearest_class_mean(features, labels, features, classes=2)
+    # Left out of its mean an example is twice as far from it: 4 x .005; from the other 162.005.
+    scale = np.log(5) / (162.005 - 0.02)
+    squares = [((features - mean) ** 2).sum(axis=1) for mean in ((0.05, 0.05), (9.05, 9.05))]
+    np.testing.assert_allclose(logits, -scale * np.stack(squares, axis=1), rtol=1e-9)
+
+
+def test_eighteen_separable_examples_with_correlated_features_stay_likely_elsewhere():
+    """Isotropic variance would promise certainty, and new data from between the classes refute it."""
+    features, labels = blobs(18, 4, seed=0, spread=0.6, repeat=300)
+    queries, truth = blobs(600, 4, seed=1, spread=1.5, repeat=300)
+    assert nll(nearest_class_mean(features, labels, queries, classes=3), truth) < np.log(3)
+
+
+def test_many_examples_that_are_always_right_keep_the_gaussian_scale():
+    features = np.repeat([-2.5, -0.5, 0.5, 2.5], 10)[:, None]
+    labels = np.repeat([0, 1], 20)
+    logits = nearest_class_mean(features, labels, features, classes=2)
+    # Every residual is 1, over 40 - 2 degrees of freedom; smaller variances would be more likely.
+    distances = (features - np.array([[-1.5, 1.5]])) ** 2
+    np.testing.assert_allclose(logits, -distances / (2 * 40 / 38), rtol=1e-9)
 
 
 def test_one_example_a_class_gives_finite_logits():

@@ -39,6 +39,11 @@ def test_confidence_one_lies_in_the_last_bin():
     assert diagram.ece == pytest.approx(0.5)
 
 
+def test_a_confidence_on_an_edge_lies_in_the_bin_below():
+    diagram = reliability(binary([0.5, 0.5, 0.9], [1, 0, 1]), bins=2)
+    assert diagram.count.tolist() == [2, 1]
+
+
 def test_reliability_counts_every_example_and_has_the_metrics_ece():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 300)

@@ -60,8 +60,11 @@ def test_bca_agrees_with_scipy_on_two_strata():
     assert ours == pytest.approx(tuple(theirs), abs=0.08 * replicates.std())
 
 
-def test_bca_with_scipys_own_replicates_is_scipys_interval():
+@pytest.mark.parametrize("is_discrete", [False, True])
+def test_bca_with_scipys_own_replicates_is_scipys_interval(is_discrete):
     numbers = np.random.default_rng(5).exponential(size=30)
+    if is_discrete:  # many replicates tie with the value
+        numbers = np.round(numbers)
     result = stats.bootstrap(
         (numbers,), np.mean, n_resamples=999, method="BCa", rng=np.random.default_rng(0)
     )
@@ -70,6 +73,32 @@ def test_bca_with_scipys_own_replicates_is_scipys_interval():
         numbers.mean(), result.bootstrap_distribution, acceleration(without, np.zeros(30, int))
     )
     assert ours == pytest.approx(tuple(result.confidence_interval), abs=1e-12)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_measured_intervals_are_scipys_at_the_confidence_asked_for(confidence):
+    """One class whose losses are skewed, so that the acceleration matters; one proportion."""
+    losses = np.random.default_rng(0).exponential(size=60)
+    probability = np.exp(-losses)
+    table = Predictions(
+        ids=np.arange(60),
+        labels=np.zeros(60, np.int64),
+        logits=np.log(np.stack([probability, 1 - probability], axis=1)),
+        classes=("a", "b"),
+    )
+    found = measure(table, ["nll", "accuracy"], confidence=confidence, replicates=20_000)
+    nll = stats.bootstrap(
+        (losses,),
+        np.mean,
+        n_resamples=20_000,
+        method="BCa",
+        confidence_level=confidence,
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    assert found["nll"].ci == pytest.approx(tuple(nll), abs=0.08 * losses.std() / np.sqrt(60))
+    hits = int((probability > 0.5).sum())
+    wilson = stats.binomtest(hits, 60).proportion_ci(confidence, method="wilson")
+    assert found["accuracy"].ci == pytest.approx(tuple(wilson), abs=1e-12)
 
 
 def test_bca_says_why_there_is_no_interval():

@@ -9,7 +9,9 @@ from sklearn import metrics as sk
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.metrics import METRICS, Definition, Measured, measure, value
+from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.probabilities import log_odds, softmax
+from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.statistic import MeanStatistic
 from jaxtransfer.evaluation.table import Predictions
 
@@ -128,7 +130,7 @@ def test_every_table_gives_finite_numbers_or_reasons(name):
         if measured.value is not None:
             assert low <= measured.value <= high
         if measured.ci is not None:
-            assert low <= measured.ci[0] <= measured.ci[1] <= high + 1e-12
+            assert low <= measured.ci[0] <= measured.ci[1] <= high
         document = json.loads(json.dumps(measured.to_json(), allow_nan=False))
         assert Measured.from_json(metric, document) == measured
 
@@ -195,6 +197,20 @@ def test_a_users_own_definition_is_measured_with_an_interval():
     )
     measured = measure(TABLES["random"], [margin])["margin"]
     assert measured.ci[0] < measured.value < measured.ci[1]
+
+
+def test_a_definition_with_wrong_bounds_is_refused_before_its_interval_is_cut():
+    wrong = Definition(
+        name="tenfold",
+        text="ten a row",
+        prepare=lambda table: MeanStatistic(labels=table.labels, numbers=np.full(len(table), 10.0)),
+    )
+    table = TABLES["random"]
+    for call in (measure, measure_seeds):
+        with pytest.raises(EvaluationError, match=r"tenfold is 10, outside of its bounds \(0.0, 1"):
+            call(table if call is measure else [table, draw(200, 5, seed=0, skill=2.0)], [wrong])
+    with pytest.raises(EvaluationError, match="tenfold is 10"):
+        paired_difference([table], [table], wrong)
 
 
 def test_a_thousand_replicates_of_macro_f1_on_2000_rows_take_well_under_a_second():

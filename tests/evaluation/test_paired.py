@@ -143,6 +143,18 @@ def test_a_perfect_model_beats_a_constant_one_although_nothing_varies():
     assert "no resampling varies the difference" in result.note
 
 
+def test_an_interval_holds_no_difference_that_cannot_be():
+    labels = np.repeat([0, 1], 4)
+    right, wrong = table(labels, np.ones(8)), table(labels, np.arange(8) == 0)
+    result = paired_difference([right], [wrong], "accuracy")
+    assert result.value == 7 / 8
+    assert result.value + 2 * result.standard_error > 1
+    assert result.ci[1] == result.interval(0.99)[1] == 1
+    assert result.interval(0.95) == result.ci
+    assert paired_difference([wrong], [right], "accuracy").ci == pytest.approx((-1, -result.ci[0]))
+    assert paired_difference([wrong], [right], "nll").ci[1] > 2  # without bound
+
+
 def test_one_example_a_class_gives_no_interval():
     result = paired_difference([table([0, 1], [1, 1])], [table([0, 1], [1, 0])], "accuracy")
     assert result.value == 0.5

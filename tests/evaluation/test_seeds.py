@@ -43,7 +43,8 @@ def test_rows_are_matched_by_id():
     assert measure_seeds([first, second], ["nll"]) == measure_seeds([first, shuffled], ["nll"])
 
 
-def test_the_interval_holds_both_variances():
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_holds_both_variances(confidence):
     """Accuracy of three seeds: p(1-p)/n within classes of the mean, plus s^2/3."""
     rng = np.random.default_rng(3)
     tables = [table(rng, a) for a in (0.6, 0.8, 0.95)]
@@ -54,10 +55,12 @@ def test_the_interval_holds_both_variances():
     error, df = combine((examples, seeds), (198, 2))
     from scipy.stats import t
 
-    half = t.ppf(0.975, df) * error
-    low, high = measure_seeds(tables, ["accuracy"], replicates=4000)["accuracy"].ci
-    assert high == 1.0  # cut at the bound
+    half = t.ppf(0.5 + confidence / 2, df) * error
+    measured = measure_seeds(tables, ["accuracy"], confidence=confidence, replicates=4000)
+    low, high = measured["accuracy"].ci
     assert low == pytest.approx(correct.mean() - half, abs=0.01)
+    assert high == pytest.approx(min(1.0, correct.mean() + half), abs=0.01)
+    assert (high == 1.0) is (confidence == 0.95)  # cut at the bound
 
 
 def test_perfect_scores_have_wilsons_interval_or_none():

@@ -75,6 +75,54 @@ def test_the_interval_agrees_with_the_decision_at_holms_level():
             assert excludes == item.is_significant == (item.p_adjusted <= 0.05)
 
 
+def test_comparisons_after_the_first_open_one_stay_at_its_level():
+    """Three equal p-values in (1/60, .05): Holm rejects none, so no interval may exclude 0."""
+    tables = rungs(2, base=0.80, a=0.84)
+    alone = compare_family(tables, [("a", "base")], AcceptanceSettings())[0]
+    assert 0.05 / 3 < alone.p_value < 0.05
+    copies = {"base": tables["base"], **dict.fromkeys("abc", tables["a"])}
+    family = compare_family(copies, [(name, "base") for name in "abc"], AcceptanceSettings())
+    for item in family:
+        assert not item.is_significant
+        assert item.p_adjusted == pytest.approx(3 * alone.p_value)
+        assert item.ci == item.difference.interval(1 - 0.05 / 3)
+        assert item.ci[0] < 0 < item.ci[1]
+    assert climb(copies, AcceptanceSettings())[1] == "base"
+    pair = {name: copies[name] for name in ("base", "a")}
+    assert climb(pair, AcceptanceSettings())[1] == "a"
+    verdicts, chosen = climb(pair, AcceptanceSettings(confidence=0.99))
+    assert chosen == "base"
+    assert verdicts["a"].comparison.ci[0] < 0
+
+
+def test_an_undefined_comparison_accepts_nothing():
+    tables = {
+        name: [t.take(t.labels < 2) for t in each]
+        for name, each in rungs(0, base=0.4, better=0.99).items()
+    }
+    verdicts, chosen = climb(tables, AcceptanceSettings(metric="auroc_ovr_macro"))
+    assert chosen == "base"
+    assert verdicts["better"].decision == REJECTED
+    assert verdicts["better"].reason.startswith("undefined against base: class 'c' has no example")
+    assert verdicts["better"].comparison.p_adjusted == 1
+    assert "undefined is" in concluded(
+        verdicts,
+        "base",
+        [verdicts["better"].comparison],
+        measured={"base": {"value": None, "ci": None, "n": 9, "undefined": "no c"}},
+        tuned=["better"],
+        probe="base",
+    )
+
+
+def test_intervals_of_the_decision_hold_no_difference_that_cannot_be():
+    tables = {
+        name: [t.take(np.arange(9)) for t in each] for name, each in rungs(0, a=0.2, b=1).items()
+    }
+    item = compare_family(tables, [("b", "a")], AcceptanceSettings(metric="accuracy"))[0]
+    assert item.ci[1] == 1
+
+
 def test_a_two_sided_family_finds_the_worse_too():
     family = compare_family(
         rungs(7, base=0.9, worse=0.5), [("worse", "base")], AcceptanceSettings(), two_sided=True
@@ -99,6 +147,20 @@ def test_a_ladder_without_rungs_is_an_error():
         climb({}, AcceptanceSettings())
 
 
+def concluded(verdicts, chosen, comparisons, **changes):
+    values = {
+        "measured": {chosen: {"value": 0.8, "ci": [0.7, 0.9], "n": 1000}},
+        "metric": "macro_f1",
+        "margin": 0.0,
+        "confidence": 0.95,
+        "accept_count": 20,
+        "tuned": ["tuned"],
+        "probe": "probe",
+    }
+    values |= changes
+    return " ".join(conclude(chosen=chosen, verdicts=verdicts, comparisons=comparisons, **values))
+
+
 def test_the_conclusion_says_when_the_test_split_disagrees():
     """Twenty examples decide for the probe; a thousand find the tuned rung better, and it is said."""
     rng = np.random.default_rng(8)
@@ -111,18 +173,46 @@ def test_the_conclusion_says_when_the_test_split_disagrees():
     verdicts, chosen = climb(few, rule)
     assert chosen == "probe"
     comparisons = compare_family(tables, [("tuned", "probe")], rule, two_sided=True)
-    sentences = conclude(
-        chosen=chosen,
-        verdicts=verdicts,
-        comparisons=comparisons,
-        measured={"probe": {"value": 0.8, "ci": [0.7, 0.9], "n": 1000}},
-        metric="macro_f1",
-        margin=0.0,
-        confidence=0.95,
-        accept_count=20,
-        tuned=["tuned"],
-        probe="probe",
-    )
-    text = " ".join(sentences)
+    text = concluded(verdicts, chosen, comparisons)
     assert "finds better than probe: tuned +0." in text
     assert "with 20 examples the acceptance half could not show it" in text
+    assert "tuned did not clear the margin of 0 over probe; its interval does not exclude" in text
+    assert "(corrected for all pairs): better is tuned +0." in text
+    assert "macro_f1 of 0.800 [0.700, 0.900] (95 % interval), n=1000." in text
+    assert "(97.5 % interval)" in concluded(verdicts, chosen, comparisons, confidence=0.975)
+
+
+def test_the_conclusion_sorts_the_tuned_rungs_by_what_their_intervals_say():
+    rng = np.random.default_rng(3)
+    accuracies = {"probe": 0.7, "good": 0.9, "bad": 0.4, "same": 0.7}
+    tables = {n: [predictions(rng, a, n=900) for _ in range(3)] for n, a in accuracies.items()}
+    rule = AcceptanceSettings()
+    tuned = ["good", "bad", "same"]
+    pairs = [
+        *((name, "probe") for name in tuned),
+        ("bad", "good"),
+        ("same", "good"),
+        ("same", "bad"),
+    ]
+    for metric in ("macro_f1", "nll"):
+        rule = AcceptanceSettings(metric=metric)
+        verdicts, chosen = climb(tables, rule)
+        text = concluded(
+            verdicts,
+            chosen,
+            compare_family(tables, pairs, rule, two_sided=True),
+            metric=metric,
+            tuned=tuned,
+        )
+        assert chosen == "good"
+        assert "better is good " in text
+        assert "; worse is bad " in text
+        assert "; not distinguishable is same " in text
+        assert "3 of 3 differences" in text
+        assert (
+            "distinguishable: good over bad, good over same and same over bad; the largest is"
+            in text
+        )
+        assert "bad minus good" in text
+        assert "finds better than" not in text
+        assert "did not clear" not in text  # their intervals exclude an advantage over good

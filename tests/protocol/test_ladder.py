@@ -70,6 +70,35 @@ def test_metrics_of_the_record_are_those_of_the_tables(finished):
         assert sum(found) / len(found) == pytest.approx(expected, abs=1e-12)
 
 
+def test_decisions_rest_on_the_acceptance_half_and_comparisons_on_the_test_split(finished):
+    workdir, record = finished
+
+    def mean(rung, split):
+        paths = [workdir / "predictions" / f"{rung}-seed{seed}.npz" for seed in (0, 1)]
+        return np.mean([value(Predictions.load(path).select(split), "macro_f1") for path in paths])
+
+    tried = {rung["name"]: rung["difference"] for rung in record["rungs"][1:]}
+    for name, difference in tried.items():
+        expected = mean(name, "accept") - mean(difference["incumbent"], "accept")
+        assert difference["value"] == pytest.approx(expected, abs=1e-12)
+    for pair in record["comparisons"]:
+        expected = mean(pair["a"], "test") - mean(pair["b"], "test")
+        assert pair["value"] == pytest.approx(expected, abs=1e-12)
+    # The two halves would not give the same numbers.
+    assert any(abs(mean(name, "accept") - mean(name, "tune")) > 0.01 for name in tried)
+
+
+def test_learning_curves_are_measured_on_the_tuning_half(finished):
+    workdir, _ = finished
+    for rung in ("linear_probe", "bitfit", "full"):
+        (cell,) = (workdir / "cells" / rung).glob("run-*-seed0")
+        rows = [json.loads(line) for line in (cell / "history.jsonl").read_text().splitlines()]
+        last = [row for row in rows if "validation/macro_f1" in row][-1]
+        table = Predictions.load(cell / "predictions.npz")
+        assert last["validation/macro_f1"] == value(table.select("tune"), "macro_f1")
+        assert last["validation/nll"] == pytest.approx(value(table.select("tune"), "nll"), rel=1e-5)
+
+
 def test_trainable_parameters_grow_as_the_methods_say(finished):
     _, record = finished
     trainable = {rung["name"]: rung["trainable"] for rung in record["rungs"]}
@@ -189,6 +218,20 @@ def test_rates_that_all_diverge_stop_the_ladder_with_what_was_said(quick, tmp_pa
     quick["train"]["weight_decay"] = 1e30
     with pytest.raises(TrainingError, match=r"every learning rate of rung 'linear_probe' diverged"):
         ladder.run(from_config(quick), tmp_path / "run")
+
+
+def test_the_hardest_test_examples_are_those_of_highest_loss_over_all_seeds(quick, tmp_path):
+    quick["rungs"], quick["seeds"] = ("linear_probe",), (0, 1)
+    workdir = tmp_path / "run"
+    ladder.run(from_config(quick), workdir)
+    tables = [
+        Predictions.load(workdir / "predictions" / f"linear_probe-seed{seed}.npz").select("test")
+        for seed in (0, 1)
+    ]
+    losses = [-log_softmax(t.logits)[np.arange(30), t.labels] for t in tables]
+    orders = [tables[0].ids[np.argsort(-each)[:12]].tolist() for each in (sum(losses), *losses)]
+    assert list(json.loads((workdir / "examples.json").read_text())) == orders[0]
+    assert orders[0] not in orders[1:]
 
 
 def test_the_probe_may_stand_anywhere(quick, tmp_path):

@@ -471,6 +471,13 @@ def test_missing_file_is_named(tmp_path, name):
         (lambda r: r.update(chosen="bitfut"), "chosen is 'bitfut', which is none of its rungs"),
         (lambda r: r.update(schema=9), "has schema 9, this version reads schema 1"),
         (lambda r: r["rungs"][0].update(trainable=float("nan")), "NaN, which is not JSON"),
+        (lambda r: r.update(rungs=None), "is damaged: 'rungs' is no list"),
+        (lambda r: r.update(task=3), "is damaged: 'task' is no JSON object"),
+        (lambda r: r["rungs"].append(1), r"is damaged: 'rungs\[8\]' is no JSON object"),
+        (
+            lambda r: r["rungs"][1]["metrics"].update(test=[]),
+            r"'rungs\[1\].metrics.test' is no JSON",
+        ),
     ],
 )
 def test_incomplete_record_is_refused(tmp_path, change, message):
@@ -479,6 +486,14 @@ def test_incomplete_record_is_refused(tmp_path, change, message):
     change(record)
     (workdir / "record.json").write_text(json.dumps(record))
     with pytest.raises(WorkdirError, match=message):
+        write_report(workdir)
+
+
+@pytest.mark.parametrize("name", ["record.json", "examples.json", "history/lora-seed1.jsonl"])
+def test_a_file_that_is_not_utf8_is_named(tmp_path, name):
+    workdir = make_workdir(tmp_path / "run")
+    (workdir / name).write_bytes(b"\xff\xfe{")
+    with pytest.raises(WorkdirError, match=f"{name} is damaged: it is not UTF-8"):
         write_report(workdir)
 
 
@@ -505,6 +520,29 @@ def test_many_classes_become_a_list_of_confusions(tmp_path):
     words = Page(render(read(workdir))).words
     assert "Most frequent confusions" in words
     assert re.search(r"class_\d+ taken for class_\d+", words)
+
+
+@pytest.mark.parametrize(("count", "place"), [(5, "pair"), (10, "stack"), (20, "pair")])
+def test_a_matrix_too_wide_for_half_a_page_has_all_of_it(tmp_path, count, place):
+    classes = [f"class {number}" for number in range(count)]
+    page = render(read(make_workdir(tmp_path / "run", record=make_record(classes=classes))))
+    body = page.split('id="errors">')[1].split("</section>")[0]
+    assert re.search(r'</p><div class="(\w+)"><div class="card">', body)[1] == place
+
+
+@pytest.mark.parametrize(("metric", "margin"), [("macro_f1", 0.005), ("nll", -0.005)])
+def test_the_margin_lies_on_the_side_of_improvement(tmp_path, metric, margin):
+    record = make_record()
+    record["task"]["metric"] = metric
+    assert read(make_workdir(tmp_path / "run", record=record)).margin == margin
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_single_pair_is_said_in_the_singular(tmp_path, told):
+    record = make_record()
+    record["comparisons"] = [{**record["comparisons"][0], "distinguishable": told}]
+    page = render(read(make_workdir(tmp_path / "run", record=record)))
+    assert f"The pair can{'' if told else 'not'} be told apart." in page
 
 
 def test_undefined_values_and_absent_curves_are_said(tmp_path):

@@ -155,6 +155,9 @@ def check_record(record: Any, path: Path) -> None:
     _require_keys(path, "task.", record["task"], _TASK_KEYS)
     _require_keys(path, "data.", record["data"], ("splits",))
     metric = record["task"]["metric"]
+    for key in ("rungs", "comparisons"):
+        if not isinstance(record[key], list):
+            raise WorkdirError(f"{path} is damaged: '{key}' is no list; run the ladder again")
     for index, rung in enumerate(record["rungs"]):
         place = f"rungs[{index}]."
         _require_keys(path, place, rung, _RUNG_KEYS)
@@ -175,7 +178,11 @@ def check_record(record: Any, path: Path) -> None:
         )
 
 
-def _require_keys(path: Path, place: str, values: Mapping[str, Any], keys: Sequence[str]) -> None:
+def _require_keys(path: Path, place: str, values: Any, keys: Sequence[str]) -> None:
+    if not isinstance(values, Mapping):
+        raise WorkdirError(
+            f"{path} is damaged: '{place.rstrip('.')}' is no JSON object; run the ladder again"
+        )
     for key in keys:
         if key not in values:
             raise WorkdirError(
@@ -195,12 +202,19 @@ def _read_json(path: Path) -> Any:
         raise WorkdirError(
             f"{path} is missing; run the ladder on {path.parent} again to complete it"
         )
-    return _parse(path, path.read_text(encoding="utf-8"))
+    return _parse(path, _read_text(path))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise WorkdirError(f"{path} is damaged: it is not UTF-8 ({error})") from None
 
 
 def _read_history(path: Path) -> list[dict[str, Any]]:
     _require_file(path)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _read_text(path).splitlines()
     # A metric that was undefined at some step leaves a gap in its curve.
     return [
         _parse(path, line, f" line {number}", constants=lambda _: None)

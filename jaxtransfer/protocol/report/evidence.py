@@ -24,6 +24,8 @@ from jaxtransfer.protocol.report.numbers import count, interval, measured, metri
 from jaxtransfer.protocol.report.outcome import Section, responsive
 
 MAX_MATRIX = 16
+BESIDE = 6
+"""Classes whose confusion matrix fits beside the reliability diagram; a larger one stands above it."""
 HARDEST = 9
 EXCERPT = 240
 LONGEST = 4000
@@ -108,7 +110,14 @@ def errors(data: ReportData) -> Section:
         key="errors",
         title="Errors and calibration",
         introduction=f"Predictions of {data.record['chosen']} for {spoken}.",
-        body=element("div", _confusion(data), _calibration(data), class_="pair"),
+        body=element(
+            "div",
+            _confusion(data),
+            _calibration(data),
+            class_="pair"
+            if len(data.classes) <= BESIDE or len(data.classes) > MAX_MATRIX
+            else "stack",
+        ),
     )
 
 

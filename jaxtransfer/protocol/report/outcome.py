@@ -219,11 +219,11 @@ def comparisons(data: ReportData) -> Section | None:
     bounds = [bound for pair in pairs for bound in (pair["ci"] or (pair["value"] or 0.0,))]
     reach = max((abs(bound) for bound in bounds), default=0.0) * 1.05 or 1.0
     told_apart = sum(1 for pair in pairs if pair["distinguishable"])
-    summary = (
-        f"{told_apart or 'None'} of {len(pairs)} pairs can be told apart."
-        if told_apart != len(pairs)
-        else f"All {len(pairs)} pairs can be told apart."
-    )
+    summary = f"{told_apart or 'None'} of {len(pairs)} pairs can be told apart."
+    if len(pairs) == 1:
+        summary = f"The pair can{'' if told_apart else 'not'} be told apart."
+    elif told_apart == len(pairs):
+        summary = f"All {len(pairs)} pairs can be told apart."
     rows = [
         [
             element("th", f"{pair['a']} − {pair['b']}", scope="row"),

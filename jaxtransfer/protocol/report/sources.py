@@ -150,7 +150,7 @@ def _classes(data: ReportData) -> str:
     counts = data.record["data"].get("classes")
     names = data.classes[:MAX_CLASSES]
     if isinstance(counts, Mapping):
-        names = [f"{name} {count(counts[name])}" if name in counts else name for name in names]
+        names = [f"{name}: {count(counts[name])}" if name in counts else name for name in names]
     rest = len(data.classes) - len(names)
     return ", ".join(names) + (f" and {rest} more" if rest else "")
 

@@ -60,9 +60,10 @@ section > p { color: var(--muted); max-width: 52em; margin-bottom: 18px; text-wr
   padding: 22px 24px; margin-top: 16px; }
 .card > h3 + * { margin-top: 14px; }
 .card.flush { padding: 0; overflow: hidden; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
-  gap: 16px; margin-top: 16px; }
-.pair > .card { margin-top: 0; min-width: 0; }
+.pair, .stack { display: grid; gap: 16px; margin-top: 16px; }
+.pair { grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
+.pair > .card, .stack > .card { margin-top: 0; min-width: 0; }
+.stack figure { max-width: 560px; }
 .hidden {
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
@@ -141,11 +142,11 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .matrix thead th { text-align: center; white-space: nowrap; padding: 6px; border: 0; }
 .matrix tbody th { font-weight: 500; border: 0; padding: 13px 12px 13px 0; vertical-align: middle;
   white-space: nowrap; color: var(--muted); }
-.matrix th:first-child { padding-left: 0; }
+.matrix th:first-child { padding-left: 0; text-align: left; }
 .matrix td:last-child, .matrix th:last-child { padding-right: 6px; }
 .matrix .right { background: rgba(var(--accent-rgb), calc(.06 + .42 * var(--share))); }
 .matrix .wrong { background: rgba(var(--second-rgb), calc(.05 + 1.1 * var(--share))); }
-.matrix small { color: inherit; opacity: .75; }
+.matrix small { color: inherit; opacity: .75; white-space: nowrap; }
 .matrix .none { color: var(--muted); }
 .figures { display: flex; flex-wrap: wrap; gap: 4px 28px; margin-bottom: 14px; }
 .figures b { font-size: 21px; font-weight: 600; display: block; line-height: 1.25; }

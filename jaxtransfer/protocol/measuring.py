@@ -1,0 +1,84 @@
+"""Measures predictions that a run has written: one table, or all of a work directory, split by split."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from jaxtransfer.errors import WorkdirError
+from jaxtransfer.evaluation.metrics import Definition, Measured, measure
+from jaxtransfer.evaluation.table import Predictions, concatenate
+from jaxtransfer.protocol.problem import ACCEPT, TUNE
+
+VALIDATION = "validation"
+BOTH_HALVES = (
+    f"{VALIDATION} is its halves {TUNE} and {ACCEPT} together: learning rates were chosen on {TUNE},"
+    f" which makes it look too good; {ACCEPT} alone does not"
+)
+
+
+def is_halved(table: Predictions, split: str | None) -> bool:
+    """Whether `validation` is asked of a table that holds it as the two halves of a ladder."""
+    names = set() if table.split is None else set(table.split.tolist())
+    return split == VALIDATION and VALIDATION not in names and {TUNE, ACCEPT} <= names
+
+
+def measure_split(
+    table: Predictions,
+    split: str | None,
+    metrics: Sequence[str | Definition] | None = None,
+    *,
+    confidence: float = 0.95,
+) -> dict[str, Measured]:
+    """Measures the rows of one split, or all rows of a table where `split` is None.
+
+    `validation` is both halves where a ladder has cut it in two; the definitions then say so.
+
+    Raises:
+      EvaluationError: if the table has no such split, naming those it has.
+    """
+    if not is_halved(table, split):
+        rows = table if split is None else table.select(split)
+        return measure(rows, metrics, confidence=confidence)
+    both = concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+    return {
+        name: dataclasses.replace(value, definition=f"{value.definition}; {BOTH_HALVES}")
+        for name, value in measure(both, metrics, confidence=confidence).items()
+    }
+
+
+def measure_tables(
+    tables: Sequence[Predictions],
+    split: str | None = None,
+    metrics: Sequence[str | Definition] | None = None,
+    *,
+    confidence: float = 0.95,
+) -> dict[str, dict[str, Measured]]:
+    """Measures each split of each table, or one split of them: `<table>#<split>` to its metrics."""
+    measured: dict[str, dict[str, Measured]] = {}
+    for table in tables:
+        if split is not None:
+            names: list[str] = [split]
+        else:
+            names = [] if table.split is None else list(dict.fromkeys(table.split.tolist()))
+        for name in names:
+            measured[f"{table.source}#{name}"] = measure_split(
+                table, name, metrics, confidence=confidence
+            )
+        if not names:
+            measured[table.source] = measure_split(table, None, metrics, confidence=confidence)
+    return measured
+
+
+def load_tables(path: pathlib.Path) -> list[Predictions]:
+    """The predictions of a file, or of every run in a work directory.
+
+    Raises:
+      WorkdirError: if a directory holds none.
+      EvaluationError: if a file cannot be read.
+    """
+    if not path.is_dir():
+        return [Predictions.load(path)]
+    found = sorted((path / "predictions").glob("*.npz"))
+    if not found:
+        raise WorkdirError(f"{path} holds no predictions/*.npz; is the run finished?")
+    return [Predictions.load(file) for file in found]
