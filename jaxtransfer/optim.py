@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxtransfer import trees
 from jaxtransfer.errors import ConfigError, nearest
-from jaxtransfer.partition import Labels
+from jaxtransfer.partition import Labels, is_trainable
 from jaxtransfer.trees import Tree
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -42,8 +42,9 @@ class Group:
 class Optimizer:
     """AdamW by group, after a clip by the norm over all trainables.
 
-    The decay is decoupled (arXiv 1711.05101) and leaves biases and norm scales (leaves of fewer
-    than two dimensions) alone.
+    The decay is decoupled (arXiv 1711.05101) and leaves biases and norm scales alone: leaves of
+    fewer than two dimensions, and those named `bias` or `scale`, which have more where heads split
+    or layers are stacked.
 
     Attributes:
       labels: path of each trainable leaf to its group; other labels may be present.
@@ -80,11 +81,20 @@ class Optimizer:
             raise ConfigError(
                 f"warmup={self.warmup} is a fraction of the steps: give 0 <= warmup < 1"
             )
-        unknown = sorted(set(self.groups) - set(self.labels.values()))
+        if self.clip_norm is not None and not self.clip_norm > 0.0:
+            raise ConfigError(f"clip_norm={self.clip_norm} must be positive; None does not clip")
+        owned = {path: name for path, name in self.labels.items() if is_trainable(name)}
+        unknown = sorted(set(self.groups) - set(owned.values()))
         if unknown:
             raise ConfigError(
-                f"optimizer group {unknown[0]!r} labels no leaf;"
-                f" nearest: {nearest(unknown[0], self.labels.values())}"
+                f"optimizer group {unknown[0]!r} labels no leaf that trains;"
+                f" nearest: {nearest(unknown[0], owned.values())}"
+            )
+        unknown = sorted(set(self.multipliers) - set(self.labels))
+        if unknown:
+            raise ConfigError(
+                f"a learning rate multiplier is given for {unknown[0]!r}, which is no leaf;"
+                f" nearest: {nearest(unknown[0], self.labels)}"
             )
         for name in {self.schedule} | {g.schedule for g in self.groups.values() if g.schedule}:
             unit_schedule(name, self.steps, self.warmup)
@@ -210,14 +220,13 @@ def _decay_and_rate(
         rate = learning_rate * group.learning_rate * schedule(state.count)
         decay = weight_decay * group.weight_decay
 
-        def change(direction, leaf):
-            if leaf.ndim > 1:
+        def change(path, direction, leaf):
+            if leaf.ndim > 1 and path[-1].key not in ("bias", "scale"):
                 direction = direction + decay * leaf
             return -rate * direction
 
-        return jax.tree.map(change, updates, params), optax.ScaleByScheduleState(
-            count=optax.safe_increment(state.count)
-        )
+        changes = jax.tree_util.tree_map_with_path(change, updates, params)
+        return changes, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -259,17 +268,24 @@ def layer_multipliers(
 ) -> dict[str, float]:
     """Layer-wise decay: each stage learns at `decay` times its successor's rate.
 
-    A leaf outside every stage keeps the full rate (arXiv 2106.08254, section A, counts depth the
-    same way).
+    Stages without leaves, as a pooling, do not count, and a leaf outside every stage keeps the full
+    rate (arXiv 2106.08254, section A, counts depth the same way).
 
     Raises:
-      ConfigError: if the model has no stages.
+      ConfigError: if the model has no stages, or none that holds a leaf, or the decay is not in
+        (0, 1].
 
     >>> layer_multipliers({"a/w": "body", "b/w": "body"}, ("a", "b"), lambda path: path[0], 0.5)
     {'a/w': 0.5, 'b/w': 1.0}
     """
     if not stages:
         raise ConfigError("layer-wise decay needs a model with stages; this one has none")
-    depth = {stage: index for index, stage in enumerate(stages)}
-    top = len(stages) - 1
+    if not 0.0 < decay <= 1.0:
+        raise ConfigError(f"layer-wise decay {decay} must be above 0, and at most 1")
+    held = {stage_of(path) for path in labels}
+    counted = [stage for stage in stages if stage in held]
+    if not counted:
+        raise ConfigError(f"no leaf lies in a stage ({', '.join(stages)}) for layer-wise decay")
+    depth = {stage: index for index, stage in enumerate(counted)}
+    top = len(counted) - 1
     return {path: decay ** (top - depth.get(stage_of(path) or "", top)) for path in labels}

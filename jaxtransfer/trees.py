@@ -31,7 +31,7 @@ class Rule:
     def __post_init__(self):
         try:
             re.compile(self.pattern)
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise RuleError(f"rule {self.pattern!r} is not a regular expression: {error}") from None
 
     def matches(self, path: str) -> bool:
@@ -39,8 +39,23 @@ class Rule:
         return re.fullmatch(self.pattern, path) is not None
 
 
+def segment(key: str) -> str:
+    """A key as one segment of a path: Linen's WeightNorm, for one, has slashes in its parameters' names.
+
+    >>> segment("Dense_0/kernel/scale")
+    'Dense_0%2Fkernel%2Fscale'
+    """
+    return key.replace("%", "%25").replace("/", "%2F")
+
+
+def _key(part: str) -> str:
+    return part.replace("%2F", "/").replace("%25", "%")
+
+
 def flatten(tree: Tree) -> dict[str, Any]:
     """Maps each leaf's path to the leaf, depth first in the tree's own order; empty subtrees vanish.
+
+    A slash in a key is `%2F` in the path, so that a path says where its keys end.
 
     >>> flatten({"head": {"kernel": 1, "bias": 2}})
     {'head/kernel': 1, 'head/bias': 2}
@@ -50,7 +65,8 @@ def flatten(tree: Tree) -> dict[str, Any]:
     def visit(node: Any, prefix: str) -> None:
         if isinstance(node, Mapping):
             for key, child in node.items():
-                visit(child, f"{prefix}/{key}" if prefix else str(key))
+                part = segment(str(key))
+                visit(child, f"{prefix}/{part}" if prefix else part)
         else:
             flat[prefix] = node
 
@@ -66,7 +82,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
-        *parents, name = path.split("/")
+        *parents, name = map(_key, path.split("/"))
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})

@@ -102,6 +102,18 @@ def test_decay_spares_leaves_of_one_dimension():
     np.testing.assert_array_equal(params["delta"]["body"]["a"], 0.125)
 
 
+def test_decay_spares_biases_and_scales_of_several_axes():
+    """As attention's split heads have them, and layers that a scan stacks."""
+    params = {"params": {name: jnp.ones((2, 2)) for name in ("kernel", "bias", "scale")}}
+    optimizer = Optimizer(labels=dict.fromkeys(params["params"], "body"), steps=1, warmup=0.0)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(
+        zero, optimizer.init(params), params, learning_rate=0.1, weight_decay=1.0
+    )
+    means = jax.tree.map(lambda x: float(x.mean()), updates["params"])
+    assert_close(means, {"kernel": -0.1, "bias": 0.0, "scale": 0.0}, rtol=1e-6)
+
+
 def test_the_clip_is_by_the_norm_over_all_groups():
     """Adam's first moment after one update is (1 - b1) times the clipped gradient."""
     grads = gradient(0, scale=100.0)
@@ -148,6 +160,42 @@ def test_accumulated_masked_means_equal_one_large_batch():
     assert_close(small, large, rtol=1e-6)
 
 
+def test_each_accumulation_starts_afresh_and_schedules_count_changes():
+    """Three changes of two padded batches each, under every setting, are three large batches."""
+    settings = {
+        "schedule": "linear",
+        "warmup": 0.34,
+        "clip_norm": 3.0,
+        "groups": {"head": Group(learning_rate=3.0, schedule="constant")},
+        "multipliers": {"body/kernel": 0.25},
+    }
+    grads, weights = [gradient(i) for i in range(6)], [4.0, 1.0, 2.0, 3.0, 0.0, 5.0]
+    unions = [
+        jax.tree.map(
+            lambda x, y, i=i: (weights[i] * x + weights[i + 1] * y) / sum(weights[i : i + 2]),
+            grads[i],
+            grads[i + 1],
+        )
+        for i in (0, 2, 4)
+    ]
+    large, _ = run(Optimizer(labels=LABELS, steps=3, **settings), unions, weight_decay=0.1)
+    accumulating = Optimizer(labels=LABELS, steps=6, accumulate=2, **settings)
+    small, _ = run(accumulating, grads, weight_decay=0.1, weights=weights)
+    assert_close(small, large, rtol=2e-6)
+
+
+def test_a_group_has_a_schedule_of_its_own():
+    """Of four updates by equal gradients, a linear course makes 1 + 3/4 + 1/2 + 1/4 of the first."""
+    groups = {"head": Group(schedule="linear")}
+    optimizer = Optimizer(
+        labels=LABELS, steps=4, warmup=0.0, schedule="constant", groups=groups, clip_norm=None
+    )
+    params, _ = run(optimizer, [gradient(0)] * 4)
+    moved = jax.tree.map(lambda a, b: jnp.abs(a - b), params, TRAINABLE)["params"]
+    np.testing.assert_allclose(moved["body"]["kernel"], 0.1 * 4, rtol=1e-4)
+    np.testing.assert_allclose(moved["head"]["kernel"], 0.1 * 2.5, rtol=1e-4)
+
+
 def test_nothing_moves_until_the_accumulation_is_full():
     params, state = run(Optimizer(labels=LABELS, steps=3, accumulate=3), [gradient(0), gradient(1)])
     assert_close(params, TRAINABLE)
@@ -165,10 +213,18 @@ def test_unit_schedules_rise_to_one_and_end_as_named(name, end):
 
 
 def test_layer_decay_falls_with_depth_and_spares_what_is_in_no_stage():
+    """A pooling has no leaves, and the layer below it is one below the head all the same."""
     labels = {"embeddings/w": "body", "layer_0/w": "body", "head/w": "head", "extra": "body"}
-    found = optim.layer_multipliers(
-        labels, ("embeddings", "layer_0", "head"), lambda path: path.split("/")[0], 0.5
-    )
+    stages = ("embeddings", "layer_0", "pool", "head")
+
+    def decayed(decay=0.5, stages=stages):
+        return optim.layer_multipliers(labels, stages, lambda path: path.split("/")[0], decay)
+
+    with pytest.raises(ConfigError, match="above 0, and at most 1"):
+        decayed(-0.5)
+    with pytest.raises(ConfigError, match=r"no leaf lies in a stage \(blok\)"):
+        decayed(stages=("blok",))
+    found = decayed()
     assert found == {"embeddings/w": 0.25, "layer_0/w": 0.5, "head/w": 1.0, "extra": 1.0}
 
 
@@ -176,11 +232,15 @@ def test_layer_decay_falls_with_depth_and_spares_what_is_in_no_stage():
     ("settings", "message"),
     [
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; nearest: 'cosine'"),
-        ({"groups": {"haed": Group()}}, "'haed' labels no leaf; nearest: 'head'"),
+        ({"groups": {"haed": Group()}}, "'haed' labels no leaf that trains; nearest: 'head'"),
+        ({"groups": {"frozen": Group()}}, "'frozen' labels no leaf that trains"),
+        ({"multipliers": {"body/kernl": 0.5}}, "'body/kernl', which is no leaf; nearest: 'body/k"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0 must be positive"),
+        ({"clip_norm": 0.0}, "clip_norm=0.0 must be positive"),
         ({"steps": 5, "accumulate": 2}, "multiple of accumulate=2"),
         ({"warmup": 10}, "warmup=10 is a fraction"),
     ],
 )
 def test_contradictory_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
-        Optimizer(**{"labels": LABELS, "steps": 4, **settings})
+        Optimizer(**{"labels": {**LABELS, "still": "frozen"}, "steps": 4, **settings})

@@ -55,3 +55,13 @@ def test_an_optional_rule_may_win_nothing():
 def test_a_broken_expression_is_named():
     with pytest.raises(RuleError, match=r"'layer_\(' is not a regular expression"):
         Rule("layer_(", 1)
+    with pytest.raises(RuleError, match="rule 3 is not a regular expression"):
+        Rule(3, 1)
+
+
+def test_keys_with_slashes_round_trip():
+    """`nn.WeightNorm` names a parameter `Dense_0/kernel/scale`."""
+    variables = {"params": {"norm": {"a/b%2F": 1, "a": {"b": 2}}}, "batch_stats": {"n": {"x/y": 3}}}
+    flat = trees.flatten_variables(variables)
+    assert set(flat) == {"norm/a%2Fb%252F", "norm/a/b", "batch_stats/n/x%2Fy"}
+    assert trees.unflatten_variables(flat, variables) == variables

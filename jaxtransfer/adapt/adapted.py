@@ -6,11 +6,13 @@ apply always has it.
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
+from flax.errors import ModifyScopeVariableError
 from jaxtyping import Array
 
 from jaxtransfer import partition, trees
@@ -87,6 +89,9 @@ class Adapted:
           The outputs (activations before `stop`), and the updated statistics as a variables tree
           `{"batch_stats": ...}` with the leaves labelled 'statistic'; `{}` if they are frozen or
           not `train`.
+
+        Raises:
+          AdaptationError: if the network changes variables that must stay as they are.
         """
         boundary = self.frozen_prefix
         if train and start < boundary and (stop is None or stop > boundary):
@@ -116,17 +121,29 @@ class Adapted:
             if self.statistics == "frozen":
                 stack.enter_context(nn.intercept_methods(_freeze_batch_norm))
             interceptor = self.method.interceptor(self.model, train=train)
+            collections = {**variables, PARAMS: params}
             if interceptor is not None:
                 stack.enter_context(nn.intercept_methods(interceptor))
-            result = self.model.apply(
-                {**variables, PARAMS: params},
-                inputs,
-                train=train,
-                start=start,
-                stop=stop,
-                rngs=None if rng is None else {"dropout": rng},
-                mutable=[BATCH_STATS] if updates else False,
-            )
+            else:
+                # Nothing reads it, and layers like nn.SpectralNorm transform all they are given.
+                collections.pop(DELTA, None)
+            try:
+                result = self.model.apply(
+                    collections,
+                    inputs,
+                    train=train,
+                    start=start,
+                    stop=stop,
+                    rngs=None if rng is None else {"dropout": rng},
+                    mutable=[BATCH_STATS] if updates else False,
+                )
+            except ModifyScopeVariableError as error:
+                raise AdaptationError(
+                    f"model {self.model.name!r} changes variables that stay as they are with"
+                    f" statistics={self.statistics!r}: {error}. Of nn.BatchNorm alone the package"
+                    " knows how to freeze it, and nothing outside 'batch_stats' may change; adapt"
+                    " with statistics='updated', or keep the module from updating"
+                ) from error
         if not updates:
             return result, {}
         outputs, changed = result
@@ -137,18 +154,20 @@ class Adapted:
 
 
 def _freeze_batch_norm(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
-    module = context.module
-    if not isinstance(module, nn.BatchNorm) or context.method_name != "__call__":
+    module, flag = context.module, "use_running_average"
+    is_call = isinstance(module, nn.BatchNorm) and context.method_name == "__call__"
+    # The call of a class that derives from it may take another flag; the call inside it is ours.
+    if not is_call or flag not in inspect.signature(context.orig_method).parameters:
         return next_fun(*args, **kwargs)
     # Linen refuses a flag given both as attribute and as argument: the attribute steps aside.
     own = module.use_running_average
     if len(args) > 1:
         args = args[:1]
-    object.__setattr__(module, "use_running_average", None)
+    object.__setattr__(module, flag, None)
     try:
-        return next_fun(*args, **{**kwargs, "use_running_average": True})
+        return next_fun(*args, **{**kwargs, flag: True})
     finally:
-        object.__setattr__(module, "use_running_average", own)
+        object.__setattr__(module, flag, own)
 
 
 def adapt(
@@ -217,7 +236,8 @@ def check_delta_is_read(adapted: Adapted) -> None:
             f" {adapted.method.name!r} are never read by model {adapted.model.name!r}:"
             f" {shown}{more}. Their module is not called, its output is not used, or it runs under"
             " a lifted transformation that does not pass the collection: declare"
-            f" variable_axes={{'params': 0, '{DELTA}': 0}} on nn.scan or nn.vmap"
+            f" variable_axes={{'params': 0, '{DELTA}': 0}} on nn.scan or nn.vmap, or"
+            f" variable_broadcast=('params', '{DELTA}') where it shares the parameters (nn.RNN)"
         )
 
 

@@ -80,7 +80,7 @@ def matrix_view(info: ModuleInfo, name: str) -> MatrixView:
             rows=tuple(axes[batch:rows]),
             columns=tuple(axes[rows:]),
         )
-    if info.type is nn.Einsum and name == "kernel":
+    if info.type is nn.Einsum and name == "kernel" and info.attributes["einsum_str"]:
         lhs, kernel, out = einsum_labels(info.attributes["einsum_str"])
         columns = tuple(i for i, label in enumerate(kernel) if label in out and label not in lhs)
         batch_axes = tuple(i for i, label in enumerate(kernel) if label in out and label in lhs)
@@ -92,9 +92,13 @@ def matrix_view(info: ModuleInfo, name: str) -> MatrixView:
 
 def has_factored_form(info: ModuleInfo, name: str) -> bool:
     """Whether `add_low_rank` knows the layer; otherwise a delta goes through the weights."""
+    if name in info.derived:
+        return False
     if info.type is nn.Dense or info.type is nn.DenseGeneral:
         return name == "kernel" and not _tuple(info.attributes.get("batch_dims", ()))
     if info.type is nn.Einsum:
+        if info.attributes["einsum_str"] is None:
+            return False
         lhs, kernel, out = einsum_labels(info.attributes["einsum_str"])
         rows = [label for label in kernel if label in lhs and label not in out]
         columns = [label for label in kernel if label in out and label not in lhs]

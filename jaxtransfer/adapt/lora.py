@@ -52,8 +52,12 @@ class LoRA(Method):
     suggested_learning_rates: ClassVar[tuple[float, ...]] = (5e-4, 1.5e-3)
 
     def __post_init__(self):
-        if self.rank < 1:
-            raise AdaptationError(f"a LoRA of rank {self.rank} does nothing; give at least 1")
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise AdaptationError(
+                f"a LoRA of rank {self.rank!r} does nothing; give a whole number, at least 1"
+            )
+        if not (self.alpha > 0 and math.isfinite(self.alpha)):
+            raise AdaptationError(f"a LoRA scaled by alpha={self.alpha} does nothing; give above 0")
         if not 0 <= self.dropout < 1:
             raise AdaptationError(f"dropout is in [0, 1), not {self.dropout}")
         if isinstance(self.targets, str):
@@ -100,7 +104,7 @@ class LoRA(Method):
         """The head's leaves in group `head`, the new ones in `delta`."""
         return (
             *head_rules(model, self.head, self.name),
-            Rule(rf"{DELTA}/(.*/)?(\w+_)?lora_[ab]", DELTA),
+            Rule(rf"{DELTA}/(.*/)?([^/]+_)?lora_[ab]", DELTA),
         )
 
     def effective(

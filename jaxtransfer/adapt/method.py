@@ -98,6 +98,8 @@ class Method:
         """Both methods at once."""
         from jaxtransfer.adapt.compose import compose  # compose.py subclasses Method
 
+        if not isinstance(other, Method):
+            return NotImplemented
         return compose(self, other)
 
 

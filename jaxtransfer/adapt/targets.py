@@ -70,13 +70,13 @@ def choose_targets(
       model: the network.
       rules: regular expressions over whole paths of modules or of parameters, first match wins. A
         `Rule`'s value is a rank, True for the default one, or False for "not this". None chooses
-        the kernels of all linear layers (Dense, DenseGeneral, Einsum).
+        the kernels of all linear layers (Dense, DenseGeneral, Einsum, and what derives from them).
       head: pattern of the parameters that are trained in full.
       rank: the default.
 
     Raises:
-      AdaptationError: if a rule that is not optional chooses nothing, or there are no linear
-        layers.
+      AdaptationError: if a rule that is not optional chooses nothing, all rules together choose
+        nothing, or there are no linear layers.
     """
     in_head = matched_paths(parameter_paths(model), head)
     candidates = [
@@ -87,7 +87,7 @@ def choose_targets(
         if len(shape) >= 2 and name != "bias" and parameter_path(info.path, name) not in in_head
     ]
     if rules is None:
-        chosen = {i: rank for i, (info, _) in enumerate(candidates) if info.type in LINEAR}
+        chosen = {i: rank for i, (c, _) in enumerate(candidates) if issubclass(c.type, LINEAR)}
         if not chosen:
             kinds = sorted({info.type.__name__ for info, _ in candidates})
             raise AdaptationError(
@@ -96,6 +96,12 @@ def choose_targets(
             )
     else:
         chosen = _apply(rules, candidates, in_head, rank, model)
+        if not chosen:
+            shown = [rule.pattern if isinstance(rule, Rule) else rule for rule in rules]
+            raise AdaptationError(
+                f"targets {shown} leave nothing of model {model.name!r} to adapt; give the pattern"
+                " of a matrix, or None for all linear layers"
+            )
     targets = [_target(model, *candidates[i], chosen[i]) for i in sorted(chosen)]
     for target in targets:
         if target.rank > min(target.view.fan_in, target.view.fan_out):
@@ -173,14 +179,16 @@ def _target(model: Model, info: ModuleInfo, name: str, rank: int) -> Target:
 
 
 def _read_elsewhere(model: Model, targets: Sequence[Target]) -> set[str]:
-    """Embeddings that the network also reads past their module's methods (as in tied decoders)."""
-    tables = {t.module: t.path for t in targets if t.factored and t.type is nn.Embed}
-    if not tables:
+    """Matrices that the network also reads past their module's methods (as in tied decoders)."""
+    owners = {t.module: t for t in targets if t.factored}
+    if not owners:
         return set()
 
     def silence(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
         result = next_fun(*args, **kwargs)
-        if type(context.module) is nn.Embed and "/".join(context.module.path) in tables:
+        owner = owners.get("/".join(context.module.path))
+        is_use = owner is not None and type(context.module) is owner.type
+        if is_use and context.method_name in ("__call__", "attend"):
             return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), result)
         return result
 
@@ -190,4 +198,4 @@ def _read_elsewhere(model: Model, targets: Sequence[Target]) -> set[str]:
 
     rest = {name: tree for name, tree in model.variables.items() if name != PARAMS}
     unread = unread_leaves(run, model.variables[PARAMS], rest, dict(model.example))
-    return set(tables.values()) - set(unread)
+    return {target.path for target in owners.values()} - set(unread)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import FlaxError
 from jax import ShapeDtypeStruct
 from jaxtyping import Array, Float
 
@@ -217,15 +218,28 @@ def from_module(
       output: what the array is that the module returns; `with_head` needs `features`.
 
     Raises:
-      AdaptationError: if the module does not run on the example, or returns neither logits nor
-        features.
+      AdaptationError: if the variables have no `params`, the example is no array, the module does
+        not run on it, or returns neither logits nor features.
     """
-    shapes = jax.tree.map(
-        lambda x: ShapeDtypeStruct(jnp.shape(x), x.dtype),
-        example if isinstance(example, Mapping) else {"inputs": example},
-    )
     if call is None:
         call = staged_call if stages else _plain_call(module, output)
+    inputs = example if isinstance(example, Mapping) else {"inputs": example}
+    wrong = [key for key, x in inputs.items() if not (hasattr(x, "shape") and hasattr(x, "dtype"))]
+    if wrong:
+        raise AdaptationError(
+            f"model {name!r}: example {wrong} must be arrays, or jax.ShapeDtypeStruct of them"
+        )
+    if isinstance(call, PlainCall) and "inputs" not in inputs:
+        raise AdaptationError(
+            f"model {name!r}: its example has no 'inputs', with which the module is called; name it"
+            " so, or give call="
+        )
+    if PARAMS not in variables:
+        raise AdaptationError(
+            f"model {name!r} has collections {sorted(variables)} and no {PARAMS!r}; give all that"
+            " module.init returned, {'params': ..., ...}"
+        )
+    shapes = {key: ShapeDtypeStruct(jnp.shape(x), x.dtype) for key, x in inputs.items()}
     model = Model(
         name=name,
         module=module,
@@ -234,7 +248,10 @@ def from_module(
         stages=stages,
         call=call,
     )
-    outputs = abstract_outputs(model)
+    try:
+        outputs = abstract_outputs(model)
+    except (FlaxError, TypeError, ValueError) as error:
+        raise AdaptationError(f"model {name!r} does not run on its example: {error}") from error
     if not {"logits", "features"} & set(outputs):
         raise AdaptationError(
             f"model {name!r} returns {sorted(outputs)}; its call must return 'logits' or 'features'"
@@ -284,9 +301,12 @@ def with_head(
     without stages counts as one.
 
     Raises:
-      AdaptationError: if the model gives no features, or `kernel_init` is unknown.
+      AdaptationError: if the model gives no features, or several vectors an example, if `classes`
+        is not positive, or `kernel_init` is unknown.
     """
     initializers = {"zeros": nn.initializers.zeros, "lecun_normal": nn.initializers.lecun_normal()}
+    if classes < 1:
+        raise AdaptationError(f"a head of {classes} classes predicts nothing; give at least 1")
     if kernel_init not in initializers:
         raise AdaptationError(
             f"kernel_init {kernel_init!r} is unknown; there are {sorted(initializers)}"
@@ -298,6 +318,11 @@ def with_head(
         raise AdaptationError(
             f"model {model.name!r} gives {sorted(outputs)} and no 'features' to put a head on;"
             " make it with from_module(..., output='features') or a call that returns them"
+        )
+    if len(outputs["features"].shape) != 2:
+        raise AdaptationError(
+            f"model {model.name!r} gives features of shape {outputs['features'].shape}; a head takes"
+            " one vector an example, (batch, width): pool them first"
         )
     width = outputs["features"].shape[-1]
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxtransfer import trees
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, nearest
 from jaxtransfer.objectives.terms import LABELED, Batch, Context, Metrics, Term, Weight
 from jaxtransfer.trees import PARAMS, Rule
 
@@ -23,11 +23,11 @@ class L2SP:
     counted: they have no pretrained value.
 
     Attributes:
-      head: pattern of the head's parameters.
+      head: pattern of the head's parameters, or None if no head trains.
       head_ratio: weight of the head's decay relative to the rest.
     """
 
-    head: str = "head/.*"
+    head: str | None = "head/.*"
     head_ratio: float = 0.1
 
     def __call__(
@@ -36,17 +36,28 @@ class L2SP:
         batch: Mapping[str, Batch],
         context: Context,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The penalty, and `distance`, the root of the sum of squares over pretrained leaves."""
+        """The penalty, and `distance`, the root of the sum of squares over pretrained leaves.
+
+        Raises:
+          ConfigError: if no pretrained parameter trains, `head` matches none that does, or the
+            reference lacks one.
+        """
         del outputs, batch
         now = _parameters(context.trainable)
         before = _parameters(context.reference or {})
-        rule = Rule(self.head, None)
-        body = [path for path in now if not rule.matches(path)]
+        rule = None if self.head is None else Rule(self.head, None)
+        body = [path for path in now if rule is None or not rule.matches(path)]
         if not body:
             raise ConfigError(
                 "l2_sp holds pretrained parameters in place, and none of them trains"
                 f" (trained: {sorted(now) or 'new leaves only'}); leave the term out, or train with"
                 " full, bitfit or top_stages"
+            )
+        if rule is not None and len(body) == len(now):
+            raise ConfigError(
+                f"l2_sp decays the head {self.head!r} towards zero, and it matched no parameter that"
+                f" trains (nearest: {nearest(rule.pattern, now)}); give the head's pattern, or"
+                " head=None if none trains"
             )
         missing = [path for path in body if path not in before]
         if missing:
@@ -62,7 +73,7 @@ class L2SP:
 def l2_sp(
     *,
     weight: Weight = 0.1,
-    head: str = "head/.*",
+    head: str | None = "head/.*",
     head_ratio: float = 0.1,
     name: str = "l2_sp",
 ) -> Term:

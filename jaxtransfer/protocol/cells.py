@@ -266,9 +266,11 @@ def _train(
     problem = bench.problem
     train = train_settings(problem.settings, rung)
     method = method_of(rung)
+    phases = method.phases()
+    is_last = [index == len(phases) - 1 for index in range(len(phases))]
     recipes = [
-        recipe_of(train, phase, rung, learning_rate, is_last=index == len(method.phases()) - 1)
-        for index, phase in enumerate(method.phases())
+        recipe_of(train, phase, rung, learning_rate, is_last=last)
+        for phase, last in zip(phases, is_last)
     ]
     recipes = [dataclasses.replace(recipe, checkpoint_every=checkpoint_every) for recipe in recipes]
     metric = problem.settings.acceptance.metric
@@ -289,7 +291,7 @@ def _train(
         problem.model(seed),
         method,
         {"labeled": problem.examples[TRAIN]},
-        objective_of(train),
+        [objective_of(train, is_last=last) for last in is_last],
         recipes,
         seed=seed,
         statistics=train.statistics,
@@ -337,11 +339,10 @@ def recipe_of(
     )
 
 
-def objective_of(train: TrainSettings) -> Objective:
-    """Cross-entropy, and the pull towards the pretrained values if it has a weight."""
-    return Objective(
-        (cross_entropy(label_smoothing=train.label_smoothing), l2_sp(weight=train.l2_sp))
-    )
+def objective_of(train: TrainSettings, *, is_last: bool) -> Objective:
+    """Cross-entropy, and in the last phase the pull towards the pretrained values, by its weight."""
+    loss = cross_entropy(label_smoothing=train.label_smoothing)
+    return Objective((loss, l2_sp(weight=train.l2_sp)) if is_last else (loss,))
 
 
 def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class TrainSettings:
       group_rates: factor of the learning rate by optimizer group; a group left out takes the method's suggestion.
       statistics: `frozen` or `updated` BatchNorm statistics.
       label_smoothing: mass spread over the other classes.
-      l2_sp: weight of the pull towards the pretrained values.
+      l2_sp: weight of the pull towards the pretrained values, in the last phase of a method.
       patience: evaluations without a lower negative log-likelihood on the tuning half after which
         training stops and the best one counts; 0 trains to the last step.
       evaluate_every: steps between those evaluations, which also draw the learning curves; 0 for none.

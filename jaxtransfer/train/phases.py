@@ -23,7 +23,7 @@ def fit(
     model: Model,
     method: Method,
     streams: Mapping[str, RandomAccess],
-    objective: Objective,
+    objectives: Objective | Sequence[Objective],
     recipes: Recipe | Sequence[Recipe],
     *,
     seed: int,
@@ -39,7 +39,7 @@ def fit(
       model: with a head, if the method trains one.
       method: of one phase or several.
       streams: as for `train`.
-      objective: as for `train`.
+      objectives: one for every phase, or one for all.
       recipes: one for every phase, or one for all.
       seed: of new leaves, data order and dropout.
       statistics: see `adapt.adapted.Adapted`.
@@ -51,17 +51,19 @@ def fit(
       where there are several) and their costs added up.
 
     Raises:
-      ConfigError: if the number of recipes is not the number of phases; else as `adapt`, `train`.
+      ConfigError: if the number of recipes or objectives is not the number of phases; else as `adapt`, `train`.
     """
     phases = method.phases()
     each = [recipes] * len(phases) if isinstance(recipes, Recipe) else list(recipes)
-    if len(each) != len(phases):
-        raise ConfigError(
-            f"method {method.name!r} has {len(phases)} phases"
-            f" ({', '.join(phase.name for phase in phases)}), but there are {len(each)} recipes"
-        )
+    losses = [objectives] * len(phases) if isinstance(objectives, Objective) else list(objectives)
+    for name, given in (("recipes", each), ("objectives", losses)):
+        if len(given) != len(phases):
+            raise ConfigError(
+                f"method {method.name!r} has {len(phases)} phases"
+                f" ({', '.join(phase.name for phase in phases)}), but there are {len(given)} {name}"
+            )
     results: list[Trained] = []
-    for index, (phase, recipe) in enumerate(zip(phases, each)):
+    for index, (phase, recipe, objective) in enumerate(zip(phases, each, losses)):
         if results:
             model = merge(results[-1].adapted)
         key = jax.random.fold_in(jax.random.key(seed), index)

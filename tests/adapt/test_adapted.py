@@ -281,3 +281,112 @@ def test_an_adapted_model_can_be_made_of_shapes():
         adapt(abstract, LoRA(rank=2), rng=jax.random.key(0)).labels
         == adapt(model, LoRA(rank=2), rng=jax.random.key(0)).labels
     )
+
+
+class Flagged(nn.BatchNorm):
+    """A BatchNorm with a flag of its own."""
+
+    def __call__(self, x, train):
+        return super().__call__(x, use_running_average=not train)
+
+
+class OwnNorm(nn.Module):
+    """A running mean kept without BatchNorm."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        mean = self.variable("batch_stats", "mean", jnp.zeros, x.shape[-1:])
+        if train:
+            mean.value = 0.5 * mean.value + 0.5 * x.mean(axis=0)
+        return nn.Dense(3)(x - mean.value[None])
+
+
+def test_a_class_that_derives_from_batch_norm_is_frozen_and_updated_as_it_is():
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            return nn.Dense(3)(Flagged(momentum=0.5, name="norm")(x, train))
+
+    model = from_module(Network(), Network().init(jax.random.key(0), X), X, name="flagged")
+    frozen = adapt(model, Full(head=None), rng=jax.random.key(0))
+    calm, _ = frozen.apply(frozen.variables, {"inputs": X})
+    same, none = frozen.apply(frozen.variables, {"inputs": X}, train=True)
+    np.testing.assert_array_equal(calm["logits"], same["logits"])
+    assert none == {}
+    updated = adapt(model, Full(head=None), rng=jax.random.key(0), statistics="updated")
+    _, state = updated.apply(updated.variables, {"inputs": X}, train=True)
+    np.testing.assert_allclose(
+        state["batch_stats"]["norm"]["mean"], 0.5 * X.mean(axis=0), atol=1e-6
+    )
+
+
+def test_statistics_that_cannot_be_frozen_are_refused_by_name():
+    model = from_module(OwnNorm(), OwnNorm().init(jax.random.key(0), X), X, name="own")
+    frozen = adapt(model, Full(head=None), rng=jax.random.key(0))
+    with pytest.raises(AdaptationError, match=r"'own' changes.*\"mean\".*statistics='updated'"):
+        frozen.apply(frozen.variables, {"inputs": X}, train=True)
+    updated = adapt(model, Full(head=None), rng=jax.random.key(0), statistics="updated")
+    _, state = updated.apply(updated.variables, {"inputs": X}, train=True)
+    assert jnp.any(state["batch_stats"]["mean"] != model.variables["batch_stats"]["mean"])
+
+
+def test_a_trained_leaf_outside_every_stage_leaves_no_frozen_prefix():
+    class Scaled(Staged):
+        @nn.compact
+        def __call__(self, inputs, *, train=False, start=0, stop=None):
+            scale = self.param("scale", nn.initializers.ones, (8,))[None]
+            x = inputs["image"] * scale if start == 0 else inputs["x"]
+            for i in range(3):
+                layer = Block(0.0, name=f"block_{i}")
+                if start <= i and (stop is None or i < stop):
+                    x = layer(x, train)
+            return {"features": x} if stop is None else {"x": x}
+
+    variables = Scaled().init(jax.random.key(0), {"image": X})
+    stages = ("block_0", "block_1", "block_2")
+    model = from_module(Scaled(), variables, {"image": X}, name="scaled", stages=stages)
+    model = with_head(model, 3, rng=jax.random.key(0))
+    scale = LinearProbe(head="(head/.*|encoder/scale)")
+    assert adapt(model, LinearProbe(), rng=jax.random.key(0)).frozen_prefix == 3
+    assert adapt(model, scale, rng=jax.random.key(0)).frozen_prefix == 0
+
+
+def test_bitfit_of_a_network_with_a_bias_in_the_head_alone_is_refused():
+    module = nn.Dense(4, use_bias=False)
+    body = from_module(module, module.init(jax.random.key(0), X), X, name="bare", output="features")
+    with pytest.raises(AdaptationError, match="'bare' has none outside the head"):
+        adapt(with_head(body, 3, rng=jax.random.key(0)), BitFit(), rng=jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        LinearProbe(),
+        TopStages(count=2),
+        BitFit(),
+        Full(),
+        LoRA(rank=2),
+        LoRA(rank=2) | BitFit(),
+        Full() | LoRA(rank=2, targets=(".*block_1.*",)),
+    ],
+    ids=lambda m: "|".join(p.name for p in getattr(m, "methods", (m,))),
+)
+def test_gradients_of_what_trains_are_those_of_the_whole_restricted_to_it(method):
+    model = staged()
+    adapted = adapt(model, method, rng=jax.random.key(0))
+    flat = trees.flatten_variables(adapted.variables)
+    keys = jax.random.split(jax.random.key(9), len(flat))
+    moved = {p: x + 0.1 * jax.random.uniform(k, x.shape) for k, (p, x) in zip(keys, flat.items())}
+    variables = trees.unflatten_variables(moved, adapted.variables)
+    trainable, frozen = partition.split(variables, adapted.labels)
+
+    def loss(*parts):
+        outputs, _ = adapted.apply(partition.join(*parts), {"image": X}, train=True)
+        return (outputs["logits"] ** 2).sum()
+
+    found = trees.flatten_variables(jax.jit(jax.grad(loss))(trainable, frozen))
+    whole = trees.flatten_variables(jax.jit(jax.grad(loss))(variables))
+    assert set(found) == {p for p, v in adapted.labels.items() if partition.is_trainable(v)}
+    for path, leaf in found.items():
+        scale = jnp.abs(whole[path]).max()
+        np.testing.assert_allclose(leaf, whole[path], atol=1e-5 * float(scale), err_msg=path)

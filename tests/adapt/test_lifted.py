@@ -161,3 +161,10 @@ def test_the_index_shows_shapes_as_modules_see_them():
     assert index["layers/dense"].type is nn.Dense
     assert index["layers/dense"].params == {"kernel": (6, 6), "bias": (6,)}
     assert index["layers/dense"].inputs == ((2, 6),)
+
+
+def test_a_scan_that_stacks_along_another_axis_is_refused():
+    model = make(scanned({"params": 1, "delta": 1}))
+    method = LoRA(rank=2, targets=(".*/dense",), head=None)
+    with pytest.raises(AdaptationError, match="only stacking along the first axis"):
+        adapt(model, method, rng=jax.random.key(0))

@@ -169,6 +169,112 @@ def test_tied_embeddings_go_through_the_weights():
         )
 
 
+class Encoding(nn.Module):
+    """A dense layer that decodes by its own kernel."""
+
+    def setup(self):
+        self.up = nn.Dense(5)
+
+    def __call__(self, x):
+        return self.up(x) @ self.up.variables["params"]["kernel"].T
+
+
+class Back(nn.Module):
+    """An einsum with two equations, one against the other."""
+
+    @nn.compact
+    def __call__(self, x):
+        layer = nn.Einsum((8, 8), None, name="both")
+        return layer(jnp.tanh(layer(x, "be,ef->bf")), "be,fe->bf")
+
+
+class Normed(nn.Module):
+    """A kernel that reaches its layer normalised."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.WeightNorm(nn.Dense(5, name="inner"))(x)
+
+
+class Derived(nn.Dense):
+    """A dense layer of another class."""
+
+
+class Twice(nn.Module):
+    """A layer that is called twice."""
+
+    def setup(self):
+        self.layer = nn.Dense(8)
+
+    def __call__(self, x):
+        return self.layer(jnp.tanh(self.layer(x)))
+
+
+@pytest.mark.parametrize(
+    ("module", "handles"),
+    [
+        (Encoding(), {"up/kernel": False}),
+        (Back(), {"both/kernel": False}),
+        (Normed(), {"inner/kernel": False}),
+        (Derived(5), {"kernel": False}),
+        (Twice(), {"layer/kernel": True}),
+        (nn.RNN(nn.SimpleCell(4), variable_broadcast=("params", "delta")), None),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_merging_is_exact_however_a_network_uses_its_matrices(module, handles):
+    x = jnp.broadcast_to(X[:, None], (2, 3, 8)) if isinstance(module, nn.RNN) else X
+    model = make(module, x)
+    method = LoRA(rank=2, head=None)
+    found = {target.path: target.factored for target in method.plan(model)}
+    assert handles is None or found == handles
+    adapted = adapt(model, method, rng=jax.random.key(0))
+    variables = randomised(adapted)
+    merged = merge(adapted, variables)
+    expected = plain(merged, merged.variables["params"], x)
+    assert jnp.abs(expected - plain(model, model.variables["params"], x)).max() > 1e-2
+    np.testing.assert_allclose(logits(adapted, variables, x), expected, atol=1e-5)
+
+
+def test_spectral_norm_sees_no_delta():
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.SpectralNorm(nn.Dense(5))(x, update_stats=False)
+
+    variables = Network().init(jax.random.key(0), X)
+    model = from_module(Network(), variables, X, name="spectral")
+    adapted = adapt(model, LoRA(rank=2, head=None), rng=jax.random.key(0))
+    moved = randomised(adapted)
+    merged = merge(adapted, moved)
+    np.testing.assert_array_equal(
+        adapted.apply(moved, {"inputs": X})[0]["logits"],
+        merged.apply(merged.variables, {"inputs": X})["logits"],
+    )
+
+
+def test_each_rank_scales_its_own_delta():
+    """`W + alpha / r A B` by hand, with a rank of its own for each of two layers."""
+    model = make(Body(), X)
+    method = LoRA(rank=4, alpha=6.0, targets=(Rule("layer_0", 1), ".*"), head=None)
+    adapted = adapt(model, method, rng=jax.random.key(0))
+    variables = randomised(adapted)
+    x = X
+    for name, rank in (("layer_0", 1), ("layer_1", 4)):
+        own, new = variables["params"][name], variables["delta"][name]
+        assert new["lora_a"].shape[-1] == rank
+        kernel = own["kernel"] + 6.0 / rank * new["lora_a"] @ new["lora_b"]
+        x = jax.nn.relu(x @ kernel + own["bias"][None])
+    np.testing.assert_allclose(logits(adapted, variables, X), x, atol=1e-5)
+
+
+def test_an_embedding_starts_as_in_peft():
+    model = make(nn.Embed(300, 40), IDS)
+    delta = LoRA(rank=30, targets=(".*",), head=None).init(jax.random.key(0), model)
+    assert not np.any(delta["lora_a"])
+    np.testing.assert_allclose(np.std(delta["lora_b"]), 1.0, rtol=0.05)
+
+
 class Body(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -212,6 +318,8 @@ def test_rules_give_ranks_by_path(headed):
         (("head",), "'head'.*the head alone.*head=None"),
         ((Rule(".*", "high"),), "has value 'high'"),
         ((Rule(".*", 100),), "rank 100 is more than"),
+        ((), r"targets \[\] leave nothing of model 'toy'"),
+        ((Rule(".*", False),), r"targets \['\.\*'\] leave nothing"),
     ],
 )
 def test_a_target_that_does_nothing_is_refused(headed, targets, message):

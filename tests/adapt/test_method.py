@@ -66,6 +66,8 @@ def test_every_method_has_a_grid_and_a_name():
         ({"rank": 2}, "no method None"),
         ({"method": "lora", "rnak": 2}, "'lora' has no field 'rnak'; nearest: 'rank'"),
         ({"method": "lora", "rank": 0}, "rank 0 does nothing"),
+        ({"method": "lora", "rank": "8"}, "rank '8' does nothing"),
+        ({"method": "lora", "alpha": 0.0}, "alpha=0.0 does nothing"),
         ({"method": "lora", "dropout": 1.0}, "dropout is in"),
         ({"method": "bottleneck", "activation": "gellu"}, "no activation 'gellu'"),
     ],
@@ -142,6 +144,44 @@ def test_composed_methods_act_together():
         atol=1e-5,
     )
     assert jnp.abs(logits(adapted, variables) - logits(both, moved(both))).max() > 1e-3
+
+
+class Embedded(nn.Module):
+    """An embedding and a custom matrix that act through the weights, and two dense layers."""
+
+    @nn.compact
+    def __call__(self, x):
+        for name in ("first", "second"):
+            w = self.param(name, nn.initializers.lecun_normal(), (8, 8))
+            x = jnp.tanh(nn.Dense(8, name=f"{name}_dense")(x) @ w)
+        return x
+
+
+def test_methods_that_act_through_either_handle_merge_together_in_any_order():
+    parts = (
+        LoRA(rank=2, alpha=3.0, targets=(".*/first",)),
+        LoRA(rank=3, targets=(".*/second", ".*/first_dense")),
+        BitFit(),
+        LoRA(rank=1, alpha=2.0, targets=(".*/second_dense",)),
+    )
+    model = make(Embedded())
+    outputs = []
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)):
+        method = parts[order[0]] | parts[order[1]] | parts[order[2]] | parts[order[3]]
+        adapted = adapt(model, method, rng=jax.random.key(0))
+        variables = moved(adapted)
+        merged = merge(adapted, variables)
+        outputs.append(logits(adapted, variables))
+        assert "delta" not in merged.variables
+        np.testing.assert_allclose(
+            outputs[-1], merged.apply(merged.variables, {"inputs": X})["logits"], atol=1e-5
+        )
+    assert jnp.abs(outputs[0] - model.apply(model.variables, {"inputs": X})["logits"]).max() > 1e-2
+
+
+def test_a_method_composes_with_methods_alone():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        LoRA() | "bitfit"
 
 
 def test_clashing_new_leaves_are_refused():

@@ -172,3 +172,24 @@ def test_dtypes_are_kept_and_checked(tmp_path):
     assert str(arrays["head/kernel"].dtype) == "bfloat16"
     with pytest.raises(PretrainedError, match="mis-shaped: 'head/"):
         package.load(directory, base)
+
+
+def test_another_preprocessing_is_refused_and_a_heads_dropout_comes_back(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Resize:
+        size: tuple[int, int]
+
+        @property
+        def fingerprint(self):
+            return f"resize {self.size}"
+
+    base = dataclasses.replace(make_base(), preprocess=Resize((8, 8)))
+    model = with_head(base, 3, rng=jax.random.key(7), dropout=0.25)
+    directory = package.save(adapt(model, LinearProbe(), rng=jax.random.key(1)), tmp_path / "a")
+    again, _ = package.load(directory, base)
+    assert again.model.module.dropout == 0.25
+    other = dataclasses.replace(base, preprocess=Resize((16, 8)))
+    with pytest.raises(
+        PretrainedError, match="trained with another preprocessing than model 'toy'"
+    ):
+        package.load(directory, other)

@@ -51,6 +51,17 @@ def test_depthwise_and_its_gradient_equal_the_convolution(side, stride, size):
         np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID", [(0, 3), (2, 1)]])
+def test_windows_and_strides_may_differ_by_axis(padding):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 12, 3))
+    kernel = jax.random.normal(jax.random.key(1), (2, 5, 1, 3))
+    ours, theirs = (
+        form(x, kernel, (3, 2), padding, dimension_numbers=NUMBERS, feature_group_count=3)
+        for form in (depthwise, lax.conv_general_dilated)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 def gradient(x, kernel):
     return jax.grad(lambda a, b: (convolve(depthwise, 1)(a, b) ** 2).sum(), (0, 1))(x, kernel)
 

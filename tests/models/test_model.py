@@ -109,3 +109,40 @@ def test_a_call_must_name_its_outputs():
             name="odd",
             call=lambda m, inputs, **_: {"other": m(inputs["inputs"])},
         )
+
+
+def test_a_heads_dropout_drops_features_in_training_alone():
+    model = with_head(unseen(), 3, rng=jax.random.key(3), dropout=0.5)
+    features = {"features": jnp.ones((1, 6))}
+    calm = model.apply(model.variables, features, start=1)["logits"]
+    kernel = np.asarray(model.variables["params"]["head"]["kernel"])
+    np.testing.assert_allclose(calm[0], kernel.sum(axis=0), rtol=1e-5)
+    key = {"dropout": jax.random.key(1)}
+    noisy = model.apply(model.variables, features, start=1, train=True, rngs=key)["logits"]
+    kept, *_ = np.linalg.lstsq(kernel.T, np.asarray(noisy[0]), rcond=None)
+    assert np.abs(noisy - calm).max() > 1e-3
+    np.testing.assert_allclose(kernel.T @ kept, noisy[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variables", "example", "message"),
+    [
+        (lambda v: v["params"], jnp.ones((2, 4)), r"collections \['.*and no 'params'"),
+        (lambda v: v, jnp.ones((2, 5)), "'unseen' does not run on its example: .*Dense_0"),
+        (lambda v: v, [[1.0, 2.0]], r"example \['inputs'\] must be arrays"),
+        (lambda v: v, {"image": jnp.ones((2, 4))}, "its example has no 'inputs'"),
+    ],
+)
+def test_a_network_that_does_not_run_is_refused_by_name(variables, example, message):
+    module = unseen().module
+    with pytest.raises(AdaptationError, match=message):
+        from_module(module, variables(unseen().variables), example, name="unseen")
+
+
+def test_a_head_takes_one_vector_an_example_and_predicts_something():
+    layer, x = nn.Conv(4, (3, 3)), jnp.ones((2, 5, 5, 3))
+    model = from_module(layer, layer.init(jax.random.key(0), x), x, name="c", output="features")
+    with pytest.raises(AdaptationError, match=r"features of shape \(2, 5, 5, 4\).*pool them first"):
+        with_head(model, 3, rng=jax.random.key(0))
+    with pytest.raises(AdaptationError, match="a head of 0 classes"):
+        with_head(unseen(), 0, rng=jax.random.key(0))

@@ -43,5 +43,12 @@ def test_the_gradient_at_the_starting_point_is_zero_not_nan():
 def test_nothing_to_hold_in_place_is_an_error():
     with pytest.raises(ConfigError, match=r"none of them trains.*head/bias"):
         penalty({"params": {"head": BEFORE["params"]["head"]}, "delta": NOW["delta"]})
+    with pytest.raises(ConfigError, match=r"'hed/\.\*'.*matched no parameter.*'head/bias'"):
+        penalty(NOW, head="hed/.*")
     with pytest.raises(ConfigError, match=r"no reference for \['up/kernel'\]"):
         penalty(NOW, reference={"params": {"head": BEFORE["params"]["head"]}})
+
+
+def test_without_a_head_all_parameters_are_held():
+    value, _ = penalty(NOW, head=None)
+    assert value == 0.5 * (6 * 2.0**2 + 4 * 2.0**2)

@@ -152,3 +152,18 @@ def test_a_masked_mean_of_nothing_is_zero_and_shapes_must_agree():
     assert masked_mean(jnp.array([jnp.nan]), jnp.array([False])) == 0
     with pytest.raises(DataError, match="differ in shape"):
         masked_mean(jnp.ones(3), jnp.ones((3, 1), bool))
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """A term that is a random number."""
+
+    def __call__(self, outputs, batch, context):
+        return jax.random.uniform(context.rng), {}
+
+
+def test_terms_draw_independently():
+    outputs, batch = make_batch()
+    terms = tuple(Term(name=name, weight=1.0, function=Draw()) for name in "ab")
+    _, metrics = Objective(terms)(outputs, batch, context())
+    assert metrics["a"] != metrics["b"]

@@ -12,7 +12,7 @@ import toys
 from jaxtransfer import partition
 from jaxtransfer.adapt.freezing import LPFT, Full, LinearProbe, TopStages
 from jaxtransfer.errors import ConfigError, TrainingError
-from jaxtransfer.objectives import Objective, coral, cross_entropy
+from jaxtransfer.objectives import Objective, coral, cross_entropy, l2_sp
 from jaxtransfer.objectives.terms import Term
 from jaxtransfer.optim import Group
 from jaxtransfer.train import loop
@@ -171,6 +171,20 @@ def test_the_second_phase_begins_where_the_first_one_ended():
     assert losses(result)[12] < losses(again)[0]
     assert result.cost.flops > 0
     assert result.steps == 24
+
+
+def test_a_phase_may_have_an_objective_of_its_own():
+    """A pull towards the pretrained values has nothing to hold while the head alone trains."""
+    held = Objective((*toys.supervised().terms, l2_sp(weight=1.0)))
+    rest = (toys.make_model(), LPFT(), {"labeled": toys.make_examples()})
+    recipe = toys.make_recipe(steps=3)
+    with pytest.raises(ConfigError, match="none of them trains"):
+        fit(*rest, held, recipe, seed=0)
+    result = fit(*rest, [toys.supervised(), held], recipe, seed=0)
+    assert ["l2_sp/distance" in row for row in result.history] == [False] * 3 + [True] * 3
+    assert result.history[-1]["l2_sp/distance"] > 0
+    with pytest.raises(ConfigError, match=r"2 phases .* 1 objectives"):
+        fit(*rest, [held], recipe, seed=0)
 
 
 def test_the_number_of_recipes_is_one_or_that_of_the_phases():

@@ -14,8 +14,7 @@ from jaxtransfer.adapt import adapt
 from jaxtransfer.adapt.freezing import BitFit, Full, LinearProbe, TopStages
 from jaxtransfer.adapt.lora import LoRA
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.objectives import Context, Objective, l2_sp
-from jaxtransfer.objectives.terms import Term
+from jaxtransfer.objectives import Context, Objective, Term, l2_sp
 from jaxtransfer.train.state import init_state, variables_of
 from jaxtransfer.train.step import compute_dtype, make_predict, make_train_step
 
@@ -259,3 +258,48 @@ def test_the_reference_is_where_training_began():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ConfigError, match="unknown precision 'bf16'; nearest: 'bfloat16'"):
         compute_dtype("bf16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart:
+    """The distance between the features of two streams."""
+
+    def __call__(self, outputs, batch, context):
+        difference = outputs["labeled"]["features"] - outputs["target"]["features"]
+        return jnp.abs(difference).sum(), {}
+
+
+def test_streams_draw_their_own_dropout_and_statistics_follow_both():
+    batch = make_batch(rows=8)
+    two = {"labeled": batch["labeled"], "target": batch["labeled"]}
+    apart = Term(name="apart", weight=1.0, function=Apart(), streams=("labeled", "target"))
+    objective = Objective((*toys.supervised().terms, apart))
+    _, _, calm = take_step(toys.make_adapted(), two, objective=objective)
+    _, _, noisy = take_step(toys.make_adapted(dropout=0.5), two, objective=objective)
+    assert calm["apart"] == 0
+    assert noisy["apart"] > 0.1
+
+    moving = toys.make_adapted(norm=True, statistics="updated")
+    state, _, _ = take_step(moving, two, objective=objective)
+    once, _, _ = take_step(moving, batch)
+    mean = lambda s: s.statistics["batch_stats"]["encoder"]["block_0"]["norm"]["mean"]  # noqa: E731
+    np.testing.assert_allclose(mean(state), (1 + 0.99) * mean(once), rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_accumulated_steps_on_unequally_padded_batches_are_one_step_on_their_union(method):
+    adapted, whole = toys.make_adapted(method), make_batch(rows=8)["labeled"]
+    whole["mask"] = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
+    parts = [{"labeled": jax.tree.map(lambda x, i=i: x[i : i + 4], whole)} for i in (0, 4)]
+    settings = {"schedule": "constant", "warmup": 0.0, "clip_norm": 0.1}
+
+    def run(batches, **more):
+        optimizer = toys.make_recipe(steps=len(batches), **settings, **more).optimizer(adapted)
+        state, frozen = init_state(adapted.variables, adapted.labels, optimizer, 0)
+        step = jax.jit(make_train_step(adapted, toys.supervised(), optimizer))
+        for batch in batches:
+            state, _ = step(state, frozen, batch, jnp.float32(0.1), jnp.float32(0.01))
+        return state.trainable
+
+    large, small = run([{"labeled": whole}]), run(parts, accumulate=2)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), small, large)
