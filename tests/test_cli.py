@@ -81,6 +81,8 @@ def test_train_writes_predictions_history_and_a_loadable_adapter(config, tmp_pat
     assert run(*words) == 0
     shown, said = capsys.readouterr()
     assert "macro_f1" in shown
+    headings = [line for line in shown.splitlines() if not line.startswith(" ")]
+    assert headings[:-1] == ["tune", "accept", "calibration"]  # the test split is not looked at
     assert "removed 2 of 92 examples as exact duplicates" in said
     assert "lora-seed3: step 6/6 validation/macro_f1=" in said
     assert "splits: train 12, tune 12, accept 12, calibration 12, test 30" in said
