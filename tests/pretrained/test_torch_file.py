@@ -83,6 +83,23 @@ def test_a_view_outside_its_storage_is_refused(
 
 
 @FORMATS
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((2**62, 2**62), (0, 0)), ((2**70,), (0,)), ((1,) * 100, (1,) * 100), ((0, 2**70), (1, 1)),
+     ((1,), (2**70,))],
+)  # fmt: skip
+def test_a_view_that_numpy_cannot_hold_is_refused_by_name(
+    tmp_path, torch_writer, legacy, shape, strides
+):
+    path, storages = tmp_path / "w.pt", {"0": np.zeros(4, np.float32)}
+    tensor = torch_writer.tensor(storages, "0", shape, strides, legacy=legacy)
+    write = torch_writer.legacy if legacy else torch_writer.zip
+    write(path, torch_writer.program({"a": tensor}), storages)
+    with pytest.raises(PretrainedError, match=r"w\.pt: tensor 'a' of \d+ axes .* numpy can hold"):
+        read_arrays(path)
+
+
+@FORMATS
 def test_a_checked_view_cannot_be_changed_afterwards(tmp_path, torch_writer, legacy):
     path, storages = tmp_path / "w.pt", {"0": np.zeros(4, np.float32)}
     tensor = torch_writer.tensor(storages, "0", (4,), (1,), legacy=legacy)
