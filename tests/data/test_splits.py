@@ -57,6 +57,27 @@ def test_a_smaller_training_budget_is_the_prefix_of_a_larger_and_moves_nothing_e
         assert larger["validation"].tolist() == smaller["validation"].tolist()
 
 
+def test_seats_go_to_classes_by_sainte_lague():
+    # By D'Hondt's divisors it would be [4, 2, 1].
+    data = table(53, 24, 23)
+    splits = stratified_split(data, {"test": 7}, seed=0)
+    assert counts(data, splits["test"]) == [3, 2, 2]
+
+
+def test_another_test_split_leaves_the_training_split_as_it_was():
+    small, large = (
+        stratified_split(table(20, 20), {"train": 10, "test": size}, seed=1) for size in (2, 20)
+    )
+    assert small["train"].tolist() == large["train"].tolist()
+
+
+def test_classes_are_shuffled_independently():
+    splits = stratified_split(table(30, 30), {"train": 60}, seed=0)
+    first, second = (splits["train"][start::2] % 30 for start in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first.tolist() != second.tolist()
+
+
 def test_a_share_of_the_table_is_a_size():
     splits = stratified_split(table(10, 10), {"test": 0.25}, seed=0)
     assert len(splits["test"]) == 5

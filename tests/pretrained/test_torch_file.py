@@ -119,7 +119,7 @@ def test_an_untyped_storage_counts_bytes(tmp_path, torch_writer, shape, fits):
     if fits:
         np.testing.assert_array_equal(read_arrays(path)["a"], storages["0"])
     else:
-        with pytest.raises(PretrainedError, match="a view of element .* of a storage of 4"):
+        with pytest.raises(PretrainedError, match=r"a view of element .* of a storage of 4"):
             read_arrays(path)
 
 
@@ -128,7 +128,9 @@ def test_a_legacy_storage_that_claims_more_than_the_file_holds_is_not_read(tmp_p
     torch_writer.save(path, storages, legacy=True)
     data = path.read_bytes()
     path.write_bytes(data[:-16] + (2**60).to_bytes(8, "little") + data[-8:])
-    with pytest.raises(PretrainedError, match=r"truncated: storage '0' needs \d+ bytes, 8 are left"):
+    with pytest.raises(
+        PretrainedError, match=r"truncated: storage '0' needs \d+ bytes, 8 are left"
+    ):
         read_arrays(path)
 
 
