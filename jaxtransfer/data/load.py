@@ -48,7 +48,7 @@ def load_table(config: Mapping[str, Any]) -> Table:
         if name not in parameters:
             raise ConfigError(
                 f"data of kind {kind!r} takes no option {name!r};"
-                f" nearest: {nearest(name, parameters)}"
+                f" nearest: {nearest(name, parameters)}; leave it out of the config's data section"
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and options.get(name) in (None, ""):

@@ -79,8 +79,17 @@ def test_classes_are_shuffled_independently():
 
 
 def test_a_share_of_the_table_is_a_size():
-    splits = stratified_split(table(10, 10), {"test": 0.25}, seed=0)
-    assert len(splits["test"]) == 5
+    for share in (0.25, np.float32(0.25)):
+        splits = stratified_split(table(10, 10), {"test": share}, seed=0)
+        assert len(splits["test"]) == 5
+
+
+def test_shares_are_rounded_down_and_never_exceed_the_table_together():
+    splits = stratified_split(table(8, 7), {"a": 0.5, "b": 0.25, "c": 0.25}, seed=0, balanced=())
+    assert [len(splits[name]) for name in ("a", "b", "c", REST)] == [7, 3, 3, 2]
+    for hundredths in range(1, 100):
+        splits = stratified_split(table(60, 40), {"test": hundredths / 100}, seed=0)
+        assert len(splits["test"]) == hundredths
 
 
 def test_splits_do_not_depend_on_the_order_in_which_they_are_named():
@@ -146,7 +155,12 @@ def test_proportional_splits_can_use_up_the_table_exactly():
     [
         ({"rest": 1}, "is what the other splits leave"),
         ({"train": -1}, "asks for -1"),
-        ({"train": 1.5}, "shares are in"),
+        ({"train": 1.5}, "asks for 1.5 examples; a size is a count, or a share in"),
+        ({"train": 1.0}, "asks for 1.0"),
+        ({"train": float("nan")}, "asks for nan"),
+        ({"train": True}, "asks for True"),
+        ({"train": "2"}, "asks for '2'"),
+        ({"test": 0.09}, "asks for the share 0.09 of 10 examples, which is not one"),
     ],
 )
 def test_budgets_without_meaning_are_refused(budgets, message):
