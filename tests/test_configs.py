@@ -17,6 +17,7 @@ import jaxtransfer as jt
 from jaxtransfer import cli
 from jaxtransfer.data.images import ImagePreprocess
 from jaxtransfer.errors import DataError
+from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import problem
 from jaxtransfer.protocol.settings import from_config
 
@@ -73,13 +74,22 @@ def test_sixty_texts_of_any_kind_fill_every_split(tmp_path, tiny_bert, sixty, ki
     assert len(found.examples["test"]) == total * 3 // 10
 
 
-def test_sixty_rows_are_climbed(tmp_path, tiny_bert, sixty, capsys):
-    path = write(tmp_path, "csv", *sixty)
+def test_sixty_rows_are_climbed_and_their_whole_numbers_come_back(
+    tmp_path, tiny_bert, sixty, capsys
+):
+    numbers = {"animals": 0, "food": 1, "tools": 10}
+    path = write(tmp_path, "csv", sixty[0], [numbers[label] for label in sixty[1]])
     few = "--config.rungs=('majority_class','nearest_mean','linear_probe')"
     arguments = [*words("csv_text", path), *tiny(tiny_bert), few, f"--workdir={tmp_path / 'run'}"]
     assert cli.main(["ladder", *arguments]) == 0
     assert "Chosen: " in capsys.readouterr().out
     assert (tmp_path / "run" / "report.html").is_file()
+    (adapter,) = (tmp_path / "run" / "cells" / "linear_probe").glob("run-*/adapter")
+    fitted = jt.load(adapter)
+    assert fitted.classes == (0, 1, 10)
+    assert all(type(value) is int for value in fitted.predict(sixty[0][:3]))
+    table = Predictions.load(tmp_path / "run" / "predictions" / "linear_probe-seed0.npz")
+    assert table.classes == fitted.names == ("0", "1", "10")
 
 
 class Colours(nn.Module):

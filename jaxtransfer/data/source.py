@@ -203,9 +203,18 @@ def encode_labels(
 
 
 def _sorted_names(names: set[str]) -> tuple[str, ...]:
+    return tuple(map(str, sorted(class_values(tuple(names)))))
+
+
+def class_values(names: Sequence[str]) -> tuple[str, ...] | tuple[int, ...]:
+    """What the classes of a file stand for: integers if all are whole numbers, else their names.
+
+    >>> class_values(["10", "9"]), class_values(["010", "9"])
+    ((10, 9), ('010', '9'))
+    """
     if all(name.isdecimal() and str(int(name)) == name for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))
+        return tuple(map(int, names))
+    return tuple(names)
 
 
 def from_arrays(
