@@ -1,9 +1,9 @@
 """Your own images in folders, one folder a class (`path/cat/1.jpg`, `path/dog/2.png`).
 
-    jaxtransfer ladder --config configs/folder_images.py --workdir runs/mine \
-        --config.data.path=images/ --config.splits.train_per_class=20
+    jaxtransfer ladder --config configs/folder_images.py --workdir runs/mine --config.data.path=images/
 
-Two lines to change: the path, and how many labelled images of each class may train. Everything else is as in
+The path is all that has to change. Splits are shares, which suit some hundred images; of many, counts are quicker
+(`--config.splits.sizes.test=500 --config.splits.train_per_class=20`). Everything else is as in
 `digits_efficientnet.py`, at a larger image size.
 """
 
@@ -18,8 +18,12 @@ def get_config() -> ConfigDict:
     config = runpy.run_path(str(digits))["get_config"]()
     config.name = "folder_images"
     config.model.options.image_size = 128
-    config.data = ConfigDict()
-    config.data.kind = "image_folder"
-    config.data.path = "images"
-    config.splits.sizes = ConfigDict({"validation": 100, "calibration": 0, "test": 200})
+    config.data = ConfigDict({"kind": "image_folder", "path": "images"})
+    config.splits = ConfigDict(
+        {
+            "sizes": {"validation": 0.3, "calibration": 0, "test": 0.3},
+            "train_per_class": 0.35,
+            "seed": 0,
+        }
+    )
     return config

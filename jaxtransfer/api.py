@@ -37,6 +37,7 @@ from jaxtransfer.train.predict import predict as predict_logits
 from jaxtransfer.train.recipe import Recipe
 
 UNLABELLED_BATCH = 25
+ClassLabel = str | int | float | bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,13 +46,13 @@ class Fitted:
 
     Attributes:
       adapted: model, method and trained variables.
-      classes: names of the classes, in the order of the logits.
+      classes: the classes as they were given, numbers as numbers, in the order of the logits.
       base_hash: fingerprint of the pretrained variables that training began from.
       history: a row a training step; empty for one that was loaded.
     """
 
     adapted: Adapted
-    classes: tuple[str, ...]
+    classes: tuple[ClassLabel, ...]
     base_hash: str
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
@@ -66,8 +67,13 @@ class Fitted:
             self.adapted, self.adapted.variables, examples, batch_size=UNLABELLED_BATCH
         )
 
-    def predict(self, inputs: Sequence[Any]) -> list[str]:
-        """The most probable class of each input, by name."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes as text, as tables of predictions name them."""
+        return tuple(map(str, self.classes))
+
+    def predict(self, inputs: Sequence[Any]) -> list[ClassLabel]:
+        """The most probable class of each input, as `fit` was given it: a number for a number."""
         return [self.classes[index] for index in self.logits(inputs).argmax(axis=1)]
 
     def probabilities(self, inputs: Sequence[Any]) -> Float[np.ndarray, "n k"]:
@@ -80,10 +86,10 @@ class Fitted:
         Raises:
           DataError: if a label is missing or none of the classes, naming it and its row.
         """
-        table = _labelled(inputs, labels, self.classes)
+        table = _labelled(inputs, _listed(labels), self.names)
         assert table.labels is not None
         return Predictions(
-            ids=table.ids, labels=table.labels, logits=self.logits(inputs), classes=self.classes
+            ids=table.ids, labels=table.labels, logits=self.logits(inputs), classes=self.names
         )
 
     def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
@@ -144,7 +150,7 @@ def fit(
     Args:
       model: as `load` gives it; a head for the classes found in `labels` is put on it.
       inputs: n raw inputs: texts, or images as arrays (height, width[, channels]) uint8.
-      labels: n class names or numbers.
+      labels: n class names or numbers; predictions come back as they are given here.
       method: LoRA on all linear layers if left out.
       learning_rate: the middle of the method's suggested grid if left out.
       steps: optimizer steps, of each phase.
@@ -157,7 +163,8 @@ def fit(
       **options: as for `train.loop.train`.
 
     Raises:
-      DataError: if labels do not fit inputs, one is missing, or there are fewer than two classes.
+      DataError: if labels do not fit inputs, one is missing, two differ in type alone (1 and '1'), or
+        there are fewer than two classes.
       ConfigError: if the model is none, or an option is unknown (naming the nearest) or out of its
         range.
       AdaptationError: if the method cannot act on the model.
@@ -175,7 +182,8 @@ def fit(
     weight_decay, seed = check("weight_decay", weight_decay, Weight), check("seed", seed, Seed)
     statistics = check("statistics", statistics, Statistics)
     encoder = without_head(model) if isinstance(model.module, Predictor) else model
-    table = _labelled(inputs, labels)
+    given = _listed(labels)
+    table = _labelled(inputs, given)
     if len(table.classes) < 2:
         raise DataError(f"classification needs two classes; the labels have {list(table.classes)}")
     rate = None if learning_rate is None else check("learning_rate", learning_rate, Rate)
@@ -211,7 +219,7 @@ def fit(
     )
     return Fitted(
         adapted=trained.adapted,
-        classes=table.classes,
+        classes=_as_given(given, table.classes),
         base_hash=fingerprint(encoder.variables),
         history=trained.history,
     )
@@ -254,7 +262,7 @@ def evaluate(
       what: a fitted model (with `inputs` and `labels`), a predictions table, the path of one, or the
         work directory of a run.
       inputs: n raw inputs.
-      labels: n class names.
+      labels: n class names or numbers, as `fit` was given them.
       split: which rows of a table to measure; `validation` is both halves, `tune` and `accept`. A
         table with several splits needs it; of a work directory, each split is measured if left out.
       metrics: one name or several; all of `jaxtransfer.evaluation.metrics.METRICS` if left out.
@@ -340,17 +348,37 @@ def _checked(inputs: Any) -> Any:
     return inputs
 
 
-def _labelled(inputs: Any, labels: Any, classes: Sequence[str] | None = None) -> Table:
-    """A table of what the caller gave; labels become text."""
+def _listed(labels: Any) -> list[ClassLabel]:
+    """Labels as Python's own text or numbers, so that classes can be told, saved and given back."""
     if isinstance(labels, str | bytes) or not hasattr(labels, "__iter__"):
         raise DataError(f"labels is {labels!r}; give a list with a label for each input")
-    names = [_label(row, label) for row, label in enumerate(labels)]
-    return from_arrays(_checked(inputs), names, classes=classes)
+    return [_label(row, label) for row, label in enumerate(labels)]
 
 
-def _label(row: int, label: Any) -> str:
+def _label(row: int, label: Any) -> ClassLabel:
     if label is None or (isinstance(label, numbers.Real) and math.isnan(label)):
         raise DataError(f"the label of row {row} is {label!r}; give it a class, or drop the row")
     if np.ndim(label):
         raise DataError(f"the label of row {row} is {label!r}; give one class name or number")
-    return str(label)
+    value = label.item() if hasattr(label, "item") else label
+    return value if isinstance(value, ClassLabel) else str(value)
+
+
+def _labelled(
+    inputs: Any, labels: Sequence[ClassLabel], classes: Sequence[str] | None = None
+) -> Table:
+    """A table of what the caller gave, in which labels are text."""
+    return from_arrays(_checked(inputs), [str(label) for label in labels], classes=classes)
+
+
+def _as_given(labels: Sequence[ClassLabel], names: Sequence[str]) -> tuple[ClassLabel, ...]:
+    """The labels that the names stand for."""
+    given: dict[str, ClassLabel] = {}
+    for row, label in enumerate(labels):
+        first = given.setdefault(str(label), label)
+        if type(first) is not type(label):
+            raise DataError(
+                f"the label of row {row} is {label!r}, but an earlier one is {first!r}; give all of"
+                " one class in one type"
+            )
+    return tuple(given[name] for name in names)

@@ -50,6 +50,41 @@ def test_a_saved_adapter_predicts_the_same_bits(fitted, topics, tmp_path):
     np.testing.assert_allclose(again.probabilities(texts[:3]).sum(axis=1), 1.0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (np.array, (0, 1, 10)),
+        (jnp.array, (0, 1, 10)),
+        (list, (-1, 0, 1)),
+        (list, (0.5, 1.0, 2.0)),
+        (list, ("0", "1", "10")),
+        (iter, ("a", 1, True)),
+    ],
+)
+def test_predictions_are_of_the_type_that_the_labels_had_also_after_saving(
+    tiny_bert, topics, tmp_path, kind, values
+):
+    texts, names = topics
+    number = dict(zip(("animals", "food", "tools"), values))
+    labels = [number[name] for name in names]
+    model = jt.load(tiny_bert, max_length=12)
+    fitted = jt.fit(model, texts, kind(labels), method=jt.LinearProbe(), steps=5)
+    fitted.save(tmp_path / "adapter")
+    for each in (fitted, jt.load(tmp_path / "adapter")):
+        found = each.predict(texts)
+        assert sorted(map(repr, each.classes)) == sorted(map(repr, values))
+        assert set(map(repr, found)) <= set(map(repr, values))
+        right = sum(repr(one) == repr(other) for one, other in zip(found, labels))
+        table = each.predictions(texts, kind(labels))
+        assert table.classes == each.names == tuple(map(str, each.classes))
+        assert jt.evaluate(table, metrics="accuracy")["accuracy"].value == right / 90
+
+
+def test_labels_that_differ_in_type_alone_are_refused(tiny_bert):
+    with pytest.raises(DataError, match="the label of row 2 is '1', but an earlier one is 1; give"):
+        jt.fit(jt.load(tiny_bert), ["a", "b", "c"], [1, 2, "1"])
+
+
 def test_the_pooling_is_part_of_what_is_saved(tiny_bert, topics, tmp_path):
     model = jt.load(tiny_bert, max_length=12, pooling="max")
     fitted = jt.fit(model, *topics, method=jt.LinearProbe(), steps=2)

@@ -257,6 +257,37 @@ def test_an_override_of_what_the_file_does_not_set_is_named(config, capsys, word
     assert message in capsys.readouterr().err
 
 
+def test_an_option_of_a_loader_may_be_set_where_the_file_leaves_it_out(config):
+    words = ["encoding=('utf-8', 'latin-1')", "classes=None", "suffixes=.md", "suffixes=.txt"]
+    data = cli.load_config(
+        [f"--config={config}", *(f"--config.data.{word}" for word in words)]
+    ).data
+    assert data.encoding == ("utf-8", "latin-1")
+    assert data.classes is None
+    assert data.suffixes == ".txt"
+    words = [f"--config={config}", "--config.model.options.pooling=max"]
+    assert cli.load_config(words).model.options.pooling == "max"
+
+
+def test_a_misspelt_option_of_a_loader_is_named_with_the_nearest(config, tmp_path, capsys):
+    words = ["ladder", "--config", config, "--workdir", tmp_path / "run"]
+    assert run(*words, "--config.data.encodng=latin-1") == 2
+    assert "takes no option 'encodng'; nearest: 'encoding'" in capsys.readouterr().err
+    assert run(*words, "--config.model.options.poolng=max") == 2
+    assert "no option 'poolng'; nearest: 'pooling'" in capsys.readouterr().err
+
+
+def test_a_share_may_stand_in_place_of_a_count_and_the_reverse(config):
+    from jaxtransfer.protocol.settings import from_config
+
+    place = "--config.splits"
+    words = [f"{place}.sizes.validation=0.3", f"{place}.sizes.test=0.5", f"{place}.sizes.test=9"]
+    words += [f"{place}.train_per_class=0.1"]
+    splits = from_config(cli.load_config([f"--config={config}", *words])).splits
+    assert splits.sizes == {"validation": 0.3, "calibration": 12, "test": 9}
+    assert splits.train_per_class == 0.1
+
+
 def test_a_config_may_be_a_plain_dict_and_take_an_argument(tmp_path, ladder_values):
     path = tmp_path / "mine.py"
     path.write_text(f"def get_config(name):\n    return {{**{ladder_values!r}, 'name': name}}\n")

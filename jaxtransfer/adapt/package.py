@@ -42,7 +42,7 @@ def save(
     directory: str | os.PathLike[str],
     *,
     variables: Mapping[str, Any] | None = None,
-    classes: Sequence[str] = (),
+    classes: Sequence[str | int | float | bool] = (),
     task: str = "classification",
     base_hash: str | None = None,
 ) -> pathlib.Path:
@@ -52,7 +52,7 @@ def save(
       adapted: what was trained.
       directory: where to.
       variables: the trained variables, if they are not `adapted.variables`.
-      classes: names of the classes, in the order of the logits.
+      classes: the classes, in the order of the logits; numbers come back as numbers.
       task: what is predicted.
       base_hash: `fingerprint` of the pretrained variables without a head, if training went through
         several phases. Where `adapted.model` no longer has those, all leaves are saved.
@@ -99,7 +99,7 @@ def save(
 
 def load(
     directory: str | os.PathLike[str], base: Model | None = None
-) -> tuple[Adapted, tuple[str, ...]]:
+) -> tuple[Adapted, tuple[str | int | float | bool, ...]]:
     """Reads an adapter directory.
 
     Args:
@@ -108,7 +108,7 @@ def load(
         record if left out. A network of the user's own (`from_module`) has no such source.
 
     Returns:
-      The adapted model with its trained variables, and the names of the classes.
+      The adapted model with its trained variables, and the classes as they were given.
 
     Raises:
       PretrainedError: if a file is missing or malformed, the base or its preprocessing is not what

@@ -3,7 +3,6 @@
 import io
 import math
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,6 +46,10 @@ def pixel_csv(
         raise DataError(f"{path} is not a CSV file of whole numbers: {error}") from error
     if not rows.size:
         raise DataError(f"{path} holds no rows")
+    if label_column is not None and not -rows.shape[1] <= label_column < rows.shape[1]:
+        raise DataError(
+            f"{path} has {rows.shape[1]} columns, none of which is label_column {label_column}"
+        )
     size = math.prod(shape)
     width = size + (label_column is not None)
     if rows.shape[1] != width:
@@ -93,13 +96,17 @@ def npz(
                 if name is not None
             }
             present = archive.files
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a malformed header can raise nearly anything, MemoryError too
         raise DataError(f"cannot read {path} as an .npz without pickle: {error}") from error
     for name, array in arrays.items():
         if array is None:
             raise DataError(f"{path} has no array {name!r}; nearest: {nearest(name, present)}")
     raw = arrays[inputs]
     assert raw is not None
+    if not raw.ndim:
+        raise DataError(f"{path}: {inputs!r} is a single value; inputs are an array (n, ...)")
     count = len(raw)
     names = [f"{path.name}:{row}" for row in range(count)] if ids is None else arrays[ids].tolist()  # type: ignore[union-attr]
     return from_arrays(

@@ -6,6 +6,7 @@ is returned.
 
 import gzip
 import pathlib
+import zlib
 from collections.abc import Sequence
 
 from jaxtransfer.errors import DataError
@@ -22,8 +23,23 @@ def read_bytes(path: pathlib.Path) -> bytes:
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+
+
+def check_text(text: str, place: object) -> None:
+    """Refuses a text that has no UTF-8, as half of a surrogate pair has none.
+
+    Raises:
+      DataError: naming the place.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place} holds {text[error.start]!r} at position {error.start}, which is half of a"
+            " character and has no UTF-8; remove it"
+        ) from None
 
 
 def decode(raw: bytes, place: object, encodings: Encodings) -> tuple[str, str]:

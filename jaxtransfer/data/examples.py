@@ -118,7 +118,8 @@ class Examples:
         """Preprocessed arrays (b, ...) of the examples at the given positions.
 
         Raises:
-          DataError: if the preprocessing returns another number of rows than it was given.
+          DataError: if the preprocessing returns another number of rows than it was given, or examples
+            differ in shape or dtype.
         """
         rows = np.asarray(indices, dtype=np.int64)
         return self._memory.read(rows, self._compute, len(self), self.memory_budget)
@@ -126,7 +127,10 @@ class Examples:
     def _compute(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         raw = [self.table.inputs[row] for row in rows.tolist()]
         if self.preprocess is None:
-            return {"inputs": np.stack([np.asarray(value) for value in raw])}
+            values = [np.asarray(value) for value in raw]
+            for row, value in zip(rows.tolist(), values):
+                _check_alike("inputs", row, value, rows[0], values[0])
+            return {"inputs": np.stack(values)}
         arrays = {key: np.asarray(value) for key, value in self.preprocess(raw).items()}
         for key, array in arrays.items():
             if len(array) != len(rows):
@@ -134,6 +138,15 @@ class Examples:
                     f"preprocessing made {len(array)} rows of {key!r} from {len(rows)} inputs"
                 )
         return arrays
+
+
+def _check_alike(key: str, row: int, array: np.ndarray, other: object, like: np.ndarray) -> None:
+    """Refuses a row that would be cast or broadcast to fit beside others."""
+    if array.shape != like.shape or array.dtype != like.dtype:
+        raise DataError(
+            f"{key!r} of example {row} is {array.dtype}{list(array.shape)}, but of {other}"
+            f" {like.dtype}{list(like.shape)}; give all examples one shape and dtype"
+        )
 
 
 class _Memory:
@@ -175,6 +188,7 @@ class _Memory:
 
     def _store(self, rows: np.ndarray, values: dict[str, np.ndarray]) -> None:
         for key, array in values.items():
+            _check_alike(key, rows[0], array[0], "those before it", self.arrays[key][0])
             self.arrays[key][rows] = array
         self.known[rows] = True  # type: ignore[index]
 

@@ -2,17 +2,19 @@
 
 import io
 import pathlib
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxtransfer.data.encoding import Encodings, decode, read_bytes
+from jaxtransfer.data.encoding import Encodings, check_text, decode, read_bytes
 from jaxtransfer.data.source import Table, encode_labels
 from jaxtransfer.errors import DataError, nearest
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 
 def text_folder(
@@ -121,7 +123,7 @@ def decode_image(
     except UnidentifiedImageError:
         raise DataError(f"{place} is not an image that PIL can read") from None
     # PIL reports damage as any of these, depending on the format.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         raise DataError(f"{place} cannot be decoded as an image: {error}") from error
     if image.mode not in EIGHT_BIT_MODES:
         raise DataError(
@@ -151,11 +153,13 @@ def _class_files(
         found = sorted(
             file
             for file in folder.rglob("*")
-            if file.suffix.lower() in wanted and not file.name.startswith(".") and file.is_file()
+            if file.suffix.lower() in wanted and not file.name.startswith(".") and not file.is_dir()
         )
         if not found:
             raise DataError(f"class folder {folder} holds no {kind} ({', '.join(wanted)})")
         files += found
+    for file in files:
+        check_text(file.relative_to(root).as_posix(), f"the name of {str(file)!r}")
     values = [file.relative_to(root).parts[0] for file in files]
     labels, names = encode_labels(values, [str(file) for file in files], classes)
     return files, labels, names

@@ -1,6 +1,8 @@
 """A configuration's `data` section to a table: a kind, a path or URI, and the loader's options."""
 
 import inspect
+import types
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,7 +31,8 @@ def load_table(config: Mapping[str, Any]) -> Table:
         loader. A ConfigDict will do.
 
     Raises:
-      ConfigError: if the kind or an option is unknown (naming the nearest), or one is lacking.
+      ConfigError: if the kind or an option is unknown (naming the nearest), one is lacking, or not of
+        its type.
       DataError: as the loader does.
       PretrainedError: if a URI cannot be resolved.
     """
@@ -37,7 +40,7 @@ def load_table(config: Mapping[str, Any]) -> Table:
     if "kind" not in options:
         raise ConfigError(f"the data configuration lacks 'kind'; it is one of {list(LOADERS)}")
     kind = options.pop("kind")
-    if kind not in LOADERS:
+    if not isinstance(kind, str) or kind not in LOADERS:
         raise ConfigError(f"unknown kind of data {kind!r}; nearest: {nearest(str(kind), LOADERS)}")
     loader = LOADERS[kind]
     parameters = inspect.signature(loader).parameters
@@ -45,13 +48,26 @@ def load_table(config: Mapping[str, Any]) -> Table:
         if name not in parameters:
             raise ConfigError(
                 f"data of kind {kind!r} takes no option {name!r};"
-                f" nearest: {nearest(name, parameters)}"
+                f" nearest: {nearest(name, parameters)}; leave it out of the config's data section"
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and options.get(name) in (None, ""):
             raise ConfigError(f"data of kind {kind!r} needs {name!r}")
+    for name, value in options.items():
+        wanted = parameters[name].annotation
+        if not _is_of(value, wanted):
+            shown = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+            raise ConfigError(f"{name!r} of data of kind {kind!r} must be {shown}, not {value!r}")
     if "path" in options:
         from jaxtransfer.pretrained.uri import resolve
 
         options["path"] = resolve(str(options["path"]))
     return loader(**options)
+
+
+def _is_of(value: Any, annotation: Any) -> bool:
+    """Whether a loader's parameter takes a value, as far as its outermost type says; a text is no sequence."""
+    is_union = isinstance(annotation, types.UnionType)
+    kinds = typing.get_args(annotation) if is_union else (annotation,)
+    plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
+    return str in plain if isinstance(value, str) else isinstance(value, plain)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int64
 
+from jaxtransfer.data.encoding import check_text
 from jaxtransfer.errors import DataError, nearest
 
 
@@ -141,6 +142,7 @@ def raw_content(inputs: Sequence[Any] | np.ndarray, index: int) -> bytes:
         return own(index)
     value = inputs[index]
     if isinstance(value, str):
+        check_text(value, f"input {index}")
         return value.encode()
     if isinstance(value, bytes):
         return value
@@ -180,7 +182,7 @@ def encode_labels(
       classes: the classes and their order, such as those a model was trained on.
 
     Raises:
-      DataError: if a value is empty or not among `classes`, naming value and place; if `classes`
+      DataError: if a value is blank or not among `classes`, naming value and place; if `classes`
         repeats a name.
 
     >>> encode_labels(["b", "a"], ["f:1", "f:2"])
@@ -191,7 +193,7 @@ def encode_labels(
         raise DataError(f"classes repeat a name: {list(order)}")
     number = {name: index for index, name in enumerate(order)}
     for value, place in zip(values, places):
-        if value == "":
+        if not value.strip():
             raise DataError(f"{place} has an empty label; give it one, or drop the row")
         if value not in number:
             raise DataError(
@@ -201,9 +203,18 @@ def encode_labels(
 
 
 def _sorted_names(names: set[str]) -> tuple[str, ...]:
+    return tuple(map(str, sorted(class_values(tuple(names)))))
+
+
+def class_values(names: Sequence[str]) -> tuple[str, ...] | tuple[int, ...]:
+    """What the classes of a file stand for: integers if all are whole numbers, else their names.
+
+    >>> class_values(["10", "9"]), class_values(["010", "9"])
+    ((10, 9), ('010', '9'))
+    """
     if all(name.isdecimal() and str(int(name)) == name for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))
+        return tuple(map(int, names))
+    return tuple(names)
 
 
 def from_arrays(
@@ -225,13 +236,21 @@ def from_arrays(
       metadata: further columns (n,).
 
     Raises:
-      DataError: as `Table` and `encode_labels` do.
+      DataError: as `Table` and `encode_labels` do; if labels are not (n,), or one is no number.
     """
     if ids is None:
         ids = [str(row) for row in range(len(inputs))]
     numbers, names = None, tuple(classes or ())
     if labels is not None:
         values = np.asarray(labels)
+        if values.ndim != 1 or values.dtype.kind not in "biufUO":
+            raise DataError(
+                f"labels have shape {values.shape} and dtype {values.dtype}; give one class name or"
+                " number for each input"
+            )
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise DataError(f"the label of row {row} is {values[row]}; give it a class, or drop it")
         if len(values) != len(ids):
             raise DataError(f"labels has {len(values)} rows, but there are {len(ids)} inputs")
         if np.issubdtype(values.dtype, np.integer):

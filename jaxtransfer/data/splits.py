@@ -7,6 +7,8 @@ and the other splits do not change with it.
 import dataclasses
 import hashlib
 import json
+import math
+import numbers
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 
@@ -102,8 +104,8 @@ def stratified_split(
 
     Args:
       table: labelled examples without duplicates.
-      budgets: name of each split to its size: a count, or as a float in (0, 1) a share of the
-        table.
+      budgets: name of each split to its size: a count, or a share in (0, 1) of the table, rounded
+        down.
       seed: non-negative.
       balanced: splits that take equally many of each class (give or take one where the size is not
         a multiple); the others take in proportion to the class sizes. `train`, if it is there,
@@ -113,8 +115,9 @@ def stratified_split(
       The splits, and the remaining examples as `rest`, in the table's order.
 
     Raises:
-      DataError: if the table has no labels or an empty class, a class has fewer examples than asked
-        of it (naming class, asked and available), or all splits together exceed the table.
+      DataError: if the table has no labels or an empty class, a share is not one example, a class has
+        fewer examples than asked of it (naming class, asked and available), or all splits together
+        exceed the table.
     """
     if table.labels is None:
         raise DataError("the table has no labels to stratify by")
@@ -189,19 +192,33 @@ def halves(
 
 
 def _sizes(budgets: Mapping[str, int | float], count: int) -> dict[str, int]:
-    sizes = {}
+    sizes: dict[str, int] = {}
     for name, asked in budgets.items():
         if name == REST:
             raise DataError(f"{REST!r} is what the other splits leave; name the split otherwise")
-        if isinstance(asked, float):
-            if not 0 < asked < 1:
-                raise DataError(f"split {name!r} asks for the share {asked}; shares are in (0, 1)")
-            sizes[name] = round(asked * count)
-        elif asked < 0:
-            raise DataError(f"split {name!r} asks for {asked} examples")
-        else:
+        if isinstance(asked, numbers.Integral) and asked >= 0 and not isinstance(asked, bool):
             sizes[name] = int(asked)
+        elif isinstance(asked, numbers.Real) and 0 < asked < 1:
+            sizes[name] = share_of(count, float(asked))
+            if not sizes[name]:
+                raise DataError(
+                    f"split {name!r} asks for the share {asked} of {count} examples, which is not"
+                    " one; give it a larger share, or a count"
+                )
+        else:
+            raise DataError(
+                f"split {name!r} asks for {asked!r} examples; a size is a count, or a share in (0, 1)"
+            )
     return sizes
+
+
+def share_of(count: int, share: float) -> int:
+    """Examples in a share, rounded down, so that shares of one set never exceed it together.
+
+    >>> share_of(100, 0.29)
+    29
+    """
+    return math.floor(share * count + 1e-9)  # 0.29 * 100 is a little less than 29
 
 
 def _seats(count: int, weights: Sequence[int], limits: Sequence[int] | None) -> list[int]:

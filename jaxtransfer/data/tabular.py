@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.data.encoding import Encodings, decode, read_bytes
+from jaxtransfer.data.encoding import Encodings, check_text, decode, read_bytes
 from jaxtransfer.data.source import Table, encode_labels
 from jaxtransfer.errors import DataError, nearest
 
@@ -45,10 +45,12 @@ def csv(
       classes: class names in label order; sorted by name without it.
 
     Raises:
-      DataError: if a column is lacking (naming the nearest), a row has another number of fields, a
-        label is empty or unknown, or an id occurs twice.
+      DataError: if a column is lacking (naming the nearest) or occurs twice, a row has another number
+        of fields, a label is empty or unknown, or an id occurs twice.
     """
     path = pathlib.Path(path)
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        raise DataError(f"delimiter is {delimiter!r}; it is one character, such as ';' or a tab")
     content, _ = decode(read_bytes(path), path, encoding)
     reader = csv_format.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
 
@@ -63,6 +65,7 @@ def csv(
                     pass
                 elif names is None:
                     names = fields
+                    _check_once(f"{path}:{begin}", names)
                 elif len(fields) != len(names):
                     raise DataError(
                         f"{path}:{begin} has {len(fields)} fields,"
@@ -107,6 +110,8 @@ def jsonl(
             raise DataError(
                 f"{path}:{number} is not JSON: {error.msg} (column {error.colno})"
             ) from None
+        except (ValueError, RecursionError) as error:  # numbers too long, containers too deep
+            raise DataError(f"{path}:{number} cannot be read as JSON: {error}") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number} is a JSON {type(row).__name__}, not an object")
         rows.append((number, row))
@@ -140,6 +145,12 @@ def parquet(
     return _table(path, list(enumerate(rows)), text, label, id, metadata, classes)
 
 
+def _check_once(place: str, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{place} names the columns {repeated} more than once; give each its own")
+
+
 def _check_columns(path: pathlib.Path, present: Sequence[str], wanted: Sequence[str]) -> None:
     for name in wanted:
         if name not in present:
@@ -166,6 +177,7 @@ def _table(
         _check_columns(path if row is rows[0][1] else pathlib.Path(place), list(row), wanted)
         if not isinstance(row[text], str):
             raise DataError(f"{place}: {text!r} is {row[text]!r}, not a text")
+        check_text(row[text], f"{place}: {text!r}")
     if id is None:
         ids = [f"{path.name}:{number}" for number, _ in rows]
     else:
@@ -184,6 +196,7 @@ def _table(
 
 
 def _name(value: Any, column: str, place: str) -> str:
-    if value is None or isinstance(value, float | list | dict):
+    if value is None or isinstance(value, float | list | dict | bytes):
         raise DataError(f"{place}: {column!r} is {value!r}, not a name or whole number")
-    return str(value)
+    check_text(name := str(value), f"{place}: {column!r}")
+    return name

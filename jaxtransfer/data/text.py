@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from jaxtransfer.data.encoding import check_text
 from jaxtransfer.errors import DataError, nearest
 
 
@@ -121,4 +122,5 @@ def _checked(texts: Sequence[str]) -> list[str]:
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"input {position} is a {type(text).__name__}, not a text")
+        check_text(text, f"input {position}")
     return list(texts)

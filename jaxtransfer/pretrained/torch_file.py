@@ -299,7 +299,13 @@ def named_arrays(
             key = node.storage.key
             if key not in buffers:
                 buffers[key] = fetch(node.storage)
-            arrays[name] = _array(path, name, node, buffers[key], order)
+            try:
+                arrays[name] = _array(path, name, node, buffers[key], order)
+            except (ValueError, OverflowError) as error:  # numpy counts axes and bytes in a long
+                raise PretrainedError(
+                    f"{path}: tensor {name!r} of {len(node.shape)} axes and"
+                    f" {math.prod(node.shape)} elements is none that numpy can hold: {error}"
+                ) from None
         elif isinstance(node, Mapping):
             for key, child in node.items():
                 visit(child, f"{name}.{key}" if name else str(key), depth + 1)

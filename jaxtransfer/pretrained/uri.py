@@ -145,8 +145,14 @@ def resolve(
         return fetch_from_bucket(
             f"{parsed.name}/{parsed.path}", cache_dir=cache_dir, offline=offline
         )
-    path = Path(parsed.path).expanduser()
-    if not path.exists():
+    try:
+        path = Path(parsed.path).expanduser()
+        is_there = path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, a user unknown
+        raise PretrainedError(
+            f"{parsed.path[:80]!r} is no path that can be read: {error}"
+        ) from None
+    if not is_there:
         raise missing(path)
     return path
 

@@ -19,6 +19,7 @@ from jaxtransfer.adapt import Full, from_description, package
 from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.data.examples import Examples
+from jaxtransfer.data.source import class_values
 from jaxtransfer.errors import ConfigError, TrainingError, WorkdirError
 from jaxtransfer.evaluation import baselines, metrics
 from jaxtransfer.evaluation.table import Predictions
@@ -221,7 +222,7 @@ def run_cell(
         package.save(
             adapted,
             directory / "adapter",
-            classes=bench.problem.classes,
+            classes=class_values(bench.problem.classes),
             base_hash=bench.problem.hashes["base"],
         )
     write_text(directory / "history.jsonl", "".join(_line(row) for row in history))

@@ -3,10 +3,12 @@
 Limits stand in the annotation (`Annotated[int, Interval(1)]`). A bool is no number, a number is finite.
 """
 
+import contextlib
 import dataclasses
 import math
 import numbers
 import os
+import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -52,7 +54,8 @@ def check(place: str, value: Any, kind: Any) -> Any:
       place: how messages name it, such as `config.train.steps`.
       value: as the user gave it.
       kind: str, bool, int, float, Any (plain values, nested at will), Literal, `Mapping[str, X]`,
-        `tuple[X, ...]`, or one of these Annotated with an `Interval`.
+        `tuple[X, ...]`, one of these Annotated with an `Interval`, or a union, of which the first that
+        takes the value counts.
 
     Returns:
       The value; a path as text, an integer as a float where that is wanted, a list as a tuple.
@@ -67,9 +70,13 @@ def check(place: str, value: Any, kind: Any) -> Any:
     if origin is typing.Annotated:
         checked = check(place, value, arguments[0])
         if not all(checked in limit for limit in arguments[1:]):
-            limits = " and ".join(map(str, arguments[1:]))
-            raise _wrong(place, value, f"{_NOUNS.get(arguments[0], 'a value')} {limits}")
+            raise _wrong(place, value, _wanted(kind))
         return checked
+    if origin in (typing.Union, types.UnionType):
+        for alternative in arguments:
+            with contextlib.suppress(ConfigError):
+                return check(place, value, alternative)
+        raise _wrong(place, value, ", or ".join(map(_wanted, arguments)))
     if origin is typing.Literal:
         if not isinstance(value, str) or value not in arguments:
             close = f"; nearest: {nearest(value, arguments)}" if isinstance(value, str) else ""
@@ -156,6 +163,12 @@ def _plain(place: str, value: Any) -> Any:
     raise _wrong(
         place, value, "text, a number, True, False, None, or a sequence or section of these"
     )
+
+
+def _wanted(kind: Any) -> str:
+    """A number or a text as a message asks for it, with its limits."""
+    plain, *limits = typing.get_args(kind) or (kind,)
+    return " ".join([_NOUNS.get(plain, "a value"), *map(str, limits)])
 
 
 def _wrong(place: str, value: Any, wanted: str, more: str = "") -> ConfigError:

@@ -3,6 +3,7 @@
 The file is the user's program: whatever goes wrong in it is said with its place, as one message.
 """
 
+import ast
 import re
 import runpy
 import traceback
@@ -11,13 +12,20 @@ from typing import Any
 
 from jaxtransfer.errors import ConfigError, nearest
 
+OPEN = ("data", "model.options")
+"""Sections that hold a loader's options: an override may set one that the file leaves to the loader."""
+
+SIZES = ("splits", "splits.sizes")
+"""Sections whose numbers are counts or shares."""
+
 
 def read(path: str, overrides: Sequence[str] = ()) -> Any:
     """The ConfigDict that a config file gives, with overrides applied.
 
     Args:
       path: of the file; what follows a colon is the argument of its `get_config`.
-      overrides: words such as `--config.train.steps=5`. Each has to name a key that the file sets.
+      overrides: words such as `--config.train.steps=5`. Each has to name a key that the file sets, or
+        an option of a loader, in `OPEN`.
 
     Raises:
       ConfigError: if the file raises anything (naming file, line and exception), gives no mapping,
@@ -35,7 +43,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
         config = ConfigDict(config)
     for word in overrides:
         _check_key(path, config, word.partition("=")[0].removeprefix("--config."))
-    argv = ["jaxtransfer", *overrides]
+    argv = ["jaxtransfer", *(word for word in overrides if not _is_assigned(config, word))]
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
@@ -52,6 +60,37 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
     ) as error:
         message = " ".join(str(error).split())
         raise ConfigError(f"config {path!r} with {list(overrides)}: {message}") from error
+
+
+def _is_assigned(config: Any, word: str) -> bool:
+    """Sets an option of a loader that the file leaves out, or a count in place of a share and the reverse.
+
+    `ml_collections` sets all others: a key keeps the type that the file gives it. Settings and
+    loaders check the value.
+    """
+    key, _, text = word.removeprefix("--config.").partition("=")
+    *sections, name = key.split(".")
+    node = config
+    for section in sections:
+        node = node[_without_index(section)]
+    value = _literal(text)
+    place = ".".join(sections)
+    is_option = place in OPEN and name.isidentifier() and name not in node
+    is_size = place in SIZES and {type(value), node.get_type(name)} == {int, float}
+    if is_option or is_size:
+        with node.unlocked():
+            if is_size:
+                del node[name]
+            node[name] = value
+    return is_option or is_size
+
+
+def _literal(text: str) -> Any:
+    """A number, a tuple, True, None or a quoted text, as Python writes it; else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 def _run(path: str) -> Any:
@@ -81,11 +120,11 @@ def _place(file: str, error: Exception) -> str:
 def _check_key(path: str, config: Any, key: str) -> None:
     node = config
     place = "config"
-    *sections, _ = names = [re.sub(r"\[.*", "", name) for name in key.split(".")]
+    *sections, _ = names = [_without_index(name) for name in key.split(".")]
     for depth, name in enumerate(names):
         if not hasattr(node, "keys"):
             raise ConfigError(f"--config.{key}: {place} of {path} is {node!r}, not a section")
-        if name not in node:
+        if name not in node and not (depth == len(sections) and ".".join(sections) in OPEN):
             what = "section" if depth < len(sections) else "key"
             raise ConfigError(
                 f"--config.{key}: {path} has no {what} {place}.{name}; nearest: {nearest(name, node)}. Overrides"
@@ -94,3 +133,7 @@ def _check_key(path: str, config: Any, key: str) -> None:
         # The last is not read: a required placeholder would raise here, and is reported by `read`.
         node = node[name] if depth < len(sections) else None
         place = f"{place}.{name}"
+
+
+def _without_index(name: str) -> str:
+    return re.sub(r"\[.*", "", name)

@@ -16,7 +16,7 @@ from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
-from jaxtransfer.data.splits import Splits, halves, stratified_split
+from jaxtransfer.data.splits import Splits, halves, share_of, stratified_split
 from jaxtransfer.errors import DataError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Undefined
@@ -90,7 +90,8 @@ def prepare(settings: LadderSettings) -> Problem:
 
     Raises:
       ConfigError: if the splits do not fit the settings.
-      DataError: if the data cannot be read, or hold fewer examples than asked for.
+      DataError: if the data cannot be read, hold fewer examples than asked for, or leave a class out of
+        what is decided or measured on.
       PretrainedError: if the model cannot be had.
     """
     raw = load_table(settings.data)
@@ -102,7 +103,7 @@ def prepare(settings: LadderSettings) -> Problem:
     sizes = {name: size for name, size in settings.splits.sizes.items() if size}
     drawn = stratified_split(
         table,
-        {TRAIN: settings.splits.train_per_class * len(table.classes), **sizes},
+        {TRAIN: _per_class(settings.splits.train_per_class, table) * len(table.classes), **sizes},
         settings.splits.seed,
     )
     splits = _halve_validation(drawn, table, settings.splits.seed)
@@ -115,6 +116,7 @@ def prepare(settings: LadderSettings) -> Problem:
     evaluated = Examples(
         table.take(np.concatenate([splits[name] for name in present])), encoder.preprocess
     )
+    _check_classes(examples, table)
     _check_metric(settings.acceptance.metric, examples)
     for part in (examples[TRAIN], evaluated):
         _read_all(part)
@@ -163,6 +165,33 @@ def _halve_validation(drawn: Splits, table: Table, seed: int) -> dict[str, np.nd
     tune, accept = halves(rows, table.labels[rows], seed)
     rest = {name: drawn[name] for name in drawn.indices if name not in ("validation", "rest")}
     return {TRAIN: rest.pop(TRAIN), TUNE: tune, ACCEPT: accept, **rest, "rest": drawn["rest"]}
+
+
+def _per_class(asked: int | float, table: Table) -> int:
+    """Training examples of each class."""
+    if asked >= 1:
+        return int(asked)
+    name, count = min(table.counts().items(), key=lambda item: item[1])
+    size = share_of(count, asked)
+    if not size:
+        raise DataError(
+            f"config.splits.train_per_class asks for the share {asked} of the smallest class,"
+            f" {name!r} with {count} examples, which is not one; label more, or leave the class out"
+        )
+    return size
+
+
+def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
+    """Refuses a split that lacks a class: what is measured on it would say nothing of that class."""
+    places = {TUNE: "validation", ACCEPT: "validation", TEST: "test"}
+    for name, size in places.items():
+        for label, (label_name, count) in enumerate(table.counts().items()):
+            if not (examples[name].labels == label).any():
+                part = f"the {name} half of validation" if size != name else f"the split {name!r}"
+                raise DataError(
+                    f"class {label_name!r} has no example in {part} ({len(examples[name])} examples); it"
+                    f" has {count} in all: enlarge config.splits.sizes.{size}, or leave the class out"
+                )
 
 
 def _check_metric(name: str, examples: Mapping[str, Examples]) -> None:

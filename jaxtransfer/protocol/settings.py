@@ -23,6 +23,7 @@ Seed = Annotated[int, Interval(0, 2**32 - 1)]
 Rate = Annotated[float, Interval(0, open_low=True)]
 Weight = Annotated[float, Interval(0)]
 Share = Annotated[float, Interval(0, 1, open_high=True)]
+Part = Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,13 +39,14 @@ class SplitSettings:
     """How many examples each split gets.
 
     Attributes:
-      sizes: examples per split, stratified; `validation` and `test` are needed, `calibration` is optional.
-      train_per_class: labelled training examples of each class.
+      sizes: examples per split, stratified: a count, or a share in (0, 1) of all examples, rounded down;
+        `validation` and `test` are needed, `calibration` is optional.
+      train_per_class: labelled training examples of each class: a count, or a share of the smallest class.
       seed: seed of the draw.
     """
 
-    sizes: Mapping[str, CountOrNone]
-    train_per_class: Count
+    sizes: Mapping[str, CountOrNone | Part]
+    train_per_class: Count | Part
     seed: Seed = 0
 
 
@@ -295,8 +297,10 @@ def _check_together(settings: LadderSettings) -> None:
                 " config.splits.train_per_class)"
             )
     for name in ("validation", "test"):
-        if sizes.get(name, 0) < 2:
-            raise ConfigError(f"config.splits.sizes needs {name!r} with at least 2 examples")
+        if sizes.get(name, 0) in (0, 1):
+            raise ConfigError(
+                f"config.splits.sizes needs {name!r} with at least 2 examples, or a share in (0, 1)"
+            )
     for rung in (*settings.rungs, *settings.spare):
         train = train_settings(settings, rung)
         if train.patience and not train.evaluate_every and not rung.is_baseline:

@@ -1,4 +1,5 @@
 import gzip
+import zipfile
 
 import numpy as np
 import pytest
@@ -53,6 +54,25 @@ def test_npz_holds_arrays_or_texts(tmp_path):
     assert npz(path, ids="name", labels=None).ids.tolist() == ["i", "j"]
     with pytest.raises(DataError, match="no array 'input'; nearest: 'inputs'"):
         npz(path, inputs="input")
+
+
+def test_a_label_column_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("1,2,0\n")
+    with pytest.raises(DataError, match="has 3 columns, none of which is label_column 9"):
+        pixel_csv(path, shape=(1, 2), label_column=9)
+
+
+def test_npz_with_a_header_that_lies_or_a_single_value_is_named(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, inputs=np.array(3))
+    with pytest.raises(DataError, match="'inputs' is a single value"):
+        npz(path, labels=None)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }".ljust(117)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("inputs.npy", b"\x93NUMPY\x01\x00\x76\x00" + header + b"\n")
+    with pytest.raises(DataError, match=r"cannot read .*a\.npz"):
+        npz(path, labels=None)
 
 
 def test_npz_is_read_without_pickle(tmp_path):

@@ -92,6 +92,18 @@ def test_preprocessing_that_loses_rows_is_refused():
         Examples(texts(), Lossy()).inputs([0, 1])
 
 
+@pytest.mark.parametrize("budget", [0, 10**6])
+def test_rows_of_another_dtype_or_shape_are_refused_and_neither_cast_nor_broadcast(budget):
+    for first, second in (([1, 2], [0.5, 0.25]), ([0.0, 0.0], [1.0]), ([0.0], [1.0, 2.0])):
+        table = from_arrays([np.array(first), np.array(second)])
+        with pytest.raises(DataError, match=r"'inputs' of example 1 is .* one shape and dtype"):
+            Examples(table, memory_budget=budget).inputs([0, 1])
+    examples = Examples(from_arrays([np.array([1, 2]), np.array([0.5, 0.25])]))
+    examples.inputs([0])
+    with pytest.raises(DataError, match=r"'inputs' of example 1 is float64.* int64"):
+        examples.inputs([1])
+
+
 def test_no_indices_give_arrays_of_no_rows():
     assert Examples(texts(), Lengths()).inputs([])["length"].shape == (0,)
 

@@ -1,9 +1,13 @@
+import os
+import struct
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxtransfer.data.duplicates import deduplicate
-from jaxtransfer.data.folders import ImageFiles, image_folder, text_folder
+from jaxtransfer.data.folders import ImageFiles, decode_image, image_folder, text_folder
 from jaxtransfer.errors import DataError
 
 
@@ -61,6 +65,26 @@ def test_empty_folders_are_refused(tmp_path):
         text_folder(tmp_path / "sport")
 
 
+def test_a_link_to_nowhere_is_named_and_not_skipped(tmp_path):
+    write(tmp_path, {"a/1.txt": b"x"})
+    (tmp_path / "a" / "2.txt").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"cannot read .*a/2\.txt"):
+        text_folder(tmp_path)
+
+
+def test_a_file_name_that_is_not_utf8_is_named(tmp_path):
+    write(tmp_path, {"a/1.txt": b"x"})
+    (tmp_path / "a" / os.fsdecode(b"\xff.txt")).write_bytes(b"y")
+    with pytest.raises(DataError, match=r"the name of .*a/\\udcff\.txt' holds .* has no UTF-8"):
+        text_folder(tmp_path)
+
+
+def test_hidden_files_and_folders_are_no_examples(tmp_path):
+    files = {"a/1.txt": b"x", "a/.2.txt": b"y", ".git/3.txt": b"z"}
+    table = text_folder(write(tmp_path, files))
+    assert table.ids.tolist() == ["a/1.txt"]
+
+
 def test_a_folder_outside_the_classes_of_training_is_named(tmp_path):
     root = write(tmp_path, {"a/1.txt": b"x", "c/1.txt": b"y"})
     with pytest.raises(DataError, match=r"label 'c' of .*c/1\.txt is not a known class"):
@@ -98,6 +122,37 @@ def test_an_unreadable_image_is_named_when_it_is_read(tmp_path):
     np.testing.assert_array_equal(table.inputs[2], noise)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+def test_damage_of_any_kind_is_named_or_harmless(tmp_path, suffix):
+    """Changed bytes either leave an image or give an error that names the file, and no other."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"x.{suffix}"
+    image(path, rng.integers(0, 256, (12, 9, 3), np.uint8))
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(300):
+        damaged = whole.copy()
+        damaged[rng.integers(0, len(whole), 4)] = rng.integers(0, 256, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                assert decode_image(damaged.tobytes(), path, 3).dtype == np.uint8
+            except DataError as error:
+                assert str(path) in str(error)  # noqa: PT017
+
+
+def test_an_image_whose_sizes_are_no_numbers_is_named(monkeypatch):
+    """PIL's WebP reader ends with a struct.error where the file's header lies."""
+
+    def unpack(*_, **__):
+        raise struct.error("required argument is not an integer")
+
+    monkeypatch.setattr(Image, "open", unpack)
+    with pytest.raises(
+        DataError, match=r"x\.webp cannot be decoded as an image: required argument"
+    ):
+        decode_image(b"", "x.webp", 3)
+
+
 def test_an_image_of_sixteen_bits_is_refused_rather_than_clipped(tmp_path):
     image(tmp_path / "a" / "deep.png", np.full((2, 2), 5000, np.uint16))
     with pytest.raises(DataError, match=r"deep\.png has pixel mode .* more than 8 bits"):
@@ -125,6 +180,12 @@ def test_images_are_hashed_by_their_file(tmp_path):
     write(tmp_path, {"a/1.png": b"bad", "a/2.png": b"bad", "b/3.png": b"worse"})
     _, found = deduplicate(image_folder(tmp_path))
     assert found.groups == (("a/1.png", "a/2.png"),)
+
+
+def test_rows_taken_of_an_image_folder_are_hashed_by_their_own_files(tmp_path):
+    write(tmp_path, {"a/1.png": b"one", "a/2.png": b"two", "b/3.png": b"three"})
+    table = image_folder(tmp_path)
+    assert table.take([2, 1]).contents == (table.contents[2], table.contents[1])
 
 
 def test_channels_are_one_or_three():

@@ -34,10 +34,27 @@ def test_an_unknown_kind_is_named_with_the_nearest(path):
 def test_an_unknown_or_lacking_option_is_named(path):
     with pytest.raises(ConfigError, match="takes no option 'lable'; nearest: 'label'"):
         load_table({"kind": "csv", "path": str(path), "lable": "x"})
-    with pytest.raises(ConfigError, match="'csv' needs 'path'"):
-        load_table({"kind": "csv"})
+    for options in ({}, {"path": ""}, {"path": None}):
+        with pytest.raises(ConfigError, match="'csv' needs 'path'"):
+            load_table({"kind": "csv", **options})
     with pytest.raises(ConfigError, match="'tfds' needs 'name'"):
         load_table({"kind": "tfds"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label": 1}, r"'label' of data of kind 'csv' must be str \| None, not 1"),
+        ({"encoding": 3}, r"'encoding' .* must be str \| .*Sequence.*, not 3"),
+        ({"classes": "ab"}, r"'classes' .* must be .*Sequence.*, not 'ab'"),
+        ({"delimiter": None}, "'delimiter' .* must be str, not None"),
+        ({"kind": "pixel_csv", "shape": 28}, r"'shape' .* must be .*Sequence\[int\], not 28"),
+        ({"kind": ["csv"]}, r"unknown kind of data \['csv'\]"),
+    ],
+)
+def test_an_option_of_another_type_is_named(path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_table({"kind": "csv", "path": str(path), **options})
 
 
 def test_kinds():

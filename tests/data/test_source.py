@@ -97,6 +97,26 @@ def test_integer_labels_are_positions_in_given_classes_and_names_otherwise():
     assert numbered.labels.tolist() == [1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.eye(2), r"labels have shape \(2, 2\)"),
+        (np.eye(2, dtype=int), r"labels have shape \(2, 2\)"),
+        (np.array(1), r"labels have shape \(\)"),
+        (np.array([b"a", b"b"]), r"dtype \|S1; give one class name or number"),
+        (np.array([0.0, np.nan]), "the label of row 1 is nan"),
+    ],
+)
+def test_labels_that_name_no_class_are_refused(labels, message):
+    with pytest.raises(DataError, match=message):
+        from_arrays(["a", "b"], labels)
+
+
+def test_a_text_without_utf8_is_named_by_its_row():
+    with pytest.raises(DataError, match=r"input 1 holds .* half of a character"):
+        _ = from_arrays(["a", "b\ud800"]).fingerprint
+
+
 def test_labels_of_another_length_are_refused():
     with pytest.raises(DataError, match="labels has 1 rows, but there are 2 inputs"):
         from_arrays(["a", "b"], ["x"])

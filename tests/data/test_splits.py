@@ -57,9 +57,39 @@ def test_a_smaller_training_budget_is_the_prefix_of_a_larger_and_moves_nothing_e
         assert larger["validation"].tolist() == smaller["validation"].tolist()
 
 
+def test_seats_go_to_classes_by_sainte_lague():
+    # By D'Hondt's divisors it would be [4, 2, 1].
+    data = table(53, 24, 23)
+    splits = stratified_split(data, {"test": 7}, seed=0)
+    assert counts(data, splits["test"]) == [3, 2, 2]
+
+
+def test_another_test_split_leaves_the_training_split_as_it_was():
+    small, large = (
+        stratified_split(table(20, 20), {"train": 10, "test": size}, seed=1) for size in (2, 20)
+    )
+    assert small["train"].tolist() == large["train"].tolist()
+
+
+def test_classes_are_shuffled_independently():
+    splits = stratified_split(table(30, 30), {"train": 60}, seed=0)
+    first, second = (splits["train"][start::2] % 30 for start in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first.tolist() != second.tolist()
+
+
 def test_a_share_of_the_table_is_a_size():
-    splits = stratified_split(table(10, 10), {"test": 0.25}, seed=0)
-    assert len(splits["test"]) == 5
+    for share in (0.25, np.float32(0.25)):
+        splits = stratified_split(table(10, 10), {"test": share}, seed=0)
+        assert len(splits["test"]) == 5
+
+
+def test_shares_are_rounded_down_and_never_exceed_the_table_together():
+    splits = stratified_split(table(8, 7), {"a": 0.5, "b": 0.25, "c": 0.25}, seed=0, balanced=())
+    assert [len(splits[name]) for name in ("a", "b", "c", REST)] == [7, 3, 3, 2]
+    for hundredths in range(1, 100):
+        splits = stratified_split(table(60, 40), {"test": hundredths / 100}, seed=0)
+        assert len(splits["test"]) == hundredths
 
 
 def test_splits_do_not_depend_on_the_order_in_which_they_are_named():
@@ -125,7 +155,12 @@ def test_proportional_splits_can_use_up_the_table_exactly():
     [
         ({"rest": 1}, "is what the other splits leave"),
         ({"train": -1}, "asks for -1"),
-        ({"train": 1.5}, "shares are in"),
+        ({"train": 1.5}, "asks for 1.5 examples; a size is a count, or a share in"),
+        ({"train": 1.0}, "asks for 1.0"),
+        ({"train": float("nan")}, "asks for nan"),
+        ({"train": True}, "asks for True"),
+        ({"train": "2"}, "asks for '2'"),
+        ({"test": 0.09}, "asks for the share 0.09 of 10 examples, which is not one"),
     ],
 )
 def test_budgets_without_meaning_are_refused(budgets, message):

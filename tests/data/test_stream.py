@@ -112,6 +112,10 @@ def test_augmentation_depends_on_seed_step_and_id_and_not_on_the_place_in_the_ba
         noise[batch_size] = (batch["inputs"]["inputs"] - data.inputs(batch["id"])["inputs"])[:2]
     np.testing.assert_array_equal(noise[2], noise[6])
     assert not np.allclose(noise[2][0], noise[2][1])
+    third = data.take([2])
+    alone = Stream(third, 1, 3, augment=jitter(1.0)).batch(0)["inputs"]["inputs"][0]
+    among = Stream(data, 6, 3, shuffle=False, augment=jitter(1.0)).batch(0)["inputs"]["inputs"][2]
+    np.testing.assert_array_equal(alone, among)
     stream = Stream(data, 6, 3, shuffle=False, augment=jitter(1.0))
     assert not np.allclose(*(stream.batch(step)["inputs"]["inputs"] for step in (0, 1)))
 

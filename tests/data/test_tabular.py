@@ -70,12 +70,28 @@ def test_a_lacking_column_is_named_with_the_nearest(file):
         ("text,label\nx,\n", r"data\.csv:2 has an empty label"),
         ('text,label\n"x,a\n', r"data\.csv:2: "),
         ("text,label\n", "holds no rows"),
+        ("text,label\nx, \n", r"data\.csv:2 has an empty label"),
+        ("text,label,text\nx,a,y\n", r"data\.csv:1 names the columns \['text'\] more than once"),
         (b"text,label\n\xff,a\n", r"is not utf-8: byte 0xff at offset 11 \(line 2\)"),
     ],
 )
 def test_bad_csv_is_named_by_line(file, content, message):
     with pytest.raises(DataError, match=message):
         csv(file(content))
+
+
+@pytest.mark.parametrize("delimiter", ["", "\\t", 3])
+def test_a_delimiter_is_one_character(file, delimiter):
+    with pytest.raises(DataError, match=r"delimiter is .* it is one character"):
+        csv(file("text,label\nx,a\n"), delimiter=delimiter)
+
+
+def test_a_damaged_gzip_is_named(file):
+    packed = bytearray(gzip.compress(b"text,label\nx,a\n" * 100))
+    for start in (12, len(packed) - 6):
+        damaged = packed[:start] + b"\xff" * 4 + packed[start + 4 :]
+        with pytest.raises(DataError, match=r"cannot read .*d\.csv\.gz"):
+            csv(file(bytes(damaged), "d.csv.gz"))
 
 
 def test_a_repeated_id_is_named(file):
@@ -109,6 +125,10 @@ def test_jsonl_rows_are_named_by_file_and_line(file):
         ('{"text": "x", "label": "a"}\n{"text": "y"}\n', r"d\.jsonl:2 has no column 'label'"),
         ('{"text": null, "label": "a"}\n', r"d\.jsonl:1: 'text' is None, not a text"),
         ('{"text": "x", "label": 0.5}\n', r"d\.jsonl:1: 'label' is 0\.5"),
+        ('{"text": "x\\ud800", "label": 1}\n', r"d\.jsonl:1: 'text' holds .* has no UTF-8"),
+        ('{"text": "x", "label": "\\udfff"}\n', r"d\.jsonl:1: 'label' holds .* has no UTF-8"),
+        ('{"text": "x", "label": ' + "9" * 5000 + "}\n", r"d\.jsonl:1 cannot be read as JSON"),
+        ('{"text": ' + "[" * 10**5 + "}\n", r"d\.jsonl:1 cannot be read as JSON"),
     ],
 )
 def test_bad_jsonl_is_named_by_line(file, content, message):
@@ -126,6 +146,14 @@ def test_parquet_rows_are_named_by_file_and_row(tmp_path):
     assert table.metadata["other"].tolist() == ["1", "2"]
     with pytest.raises(DataError, match="no column 'lable'; nearest: 'label'"):
         parquet(tmp_path / "d.parquet", label="lable")
+
+
+def test_parquet_labels_of_bytes_are_named(tmp_path):
+    parquet_format.write_table(
+        pyarrow.table({"text": ["x"], "label": [b"b"]}), tmp_path / "d.parquet"
+    )
+    with pytest.raises(DataError, match=r"d\.parquet:0: 'label' is b'b', not a name"):
+        parquet(tmp_path / "d.parquet")
 
 
 def test_a_file_that_is_not_parquet_is_named(file):

@@ -6,7 +6,7 @@ import pytest
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.images import ImagePreprocess
 from jaxtransfer.data.stream import Stream
-from jaxtransfer.data.tfds_source import tfds
+from jaxtransfer.data.tfds_source import Features, tfds
 from jaxtransfer.errors import DataError
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
@@ -43,3 +43,11 @@ def test_unknown_data_sets_and_features_are_named_with_the_nearest():
 def test_a_data_set_that_is_not_prepared_is_named(tmp_path):
     with pytest.raises(DataError, match="cannot read split 'train' of 'mnist'"):
         tfds("mnist", data_dir=str(tmp_path))
+
+
+def test_a_feature_of_bytes_is_a_text_in_utf8_or_an_error_that_names_its_record():
+    records = [{"text": "café".encode(), "image": 3}, {"text": b"\xff", "image": 4}]
+    assert Features(records, "text")[0] == "café"
+    assert list(Features(records, "image")) == [3, 4]
+    with pytest.raises(DataError, match="'text' of record 1 is not UTF-8"):
+        Features(records, "text")[1]

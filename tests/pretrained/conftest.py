@@ -24,7 +24,8 @@ _STORAGES |= {
 class TorchWriter:
     """Writes torch's two formats opcode by opcode.
 
-    A tensor is `(storage key, shape, strides, offset)`; storages are arrays by key.
+    A tensor is `(storage key, shape, strides, offset)`; storages are arrays by key. A legacy storage may be
+    a view of another, `(key, offset, size)`.
     """
 
     @staticmethod
@@ -35,11 +36,11 @@ class TorchWriter:
     def plain(value):
         return pickle.dumps(value, 2)[2:-1]
 
-    def tensor(self, storages, key, shape, strides, offset=0, *, legacy=False):
+    def tensor(self, storages, key, shape, strides, offset=0, *, legacy=False, view=None):
         storage = storages[key]
         pid = b"(" + self.plain("storage") + self.name("torch", _STORAGES[storage.dtype.name])
         pid += self.plain(key) + self.plain("cpu") + self.plain(storage.size)
-        pid += (self.plain(None) if legacy else b"") + b"tQ"
+        pid += (self.plain(view) if legacy else b"") + b"tQ"
         made = self.name("torch._utils", "_rebuild_tensor_v2") + b"(" + pid + self.plain(offset)
         made += self.plain(shape) + self.plain(strides) + self.plain(False)
         return made + self.name("collections", "OrderedDict") + b")RtR"

@@ -13,7 +13,14 @@ def bucket(monkeypatch):
     """An in-memory file system under the scheme of the buckets."""
     from fsspec.implementations.memory import MemoryFileSystem
 
-    files = MemoryFileSystem()
+    class Versioned(MemoryFileSystem):
+        def find(self, path, **options):
+            found = super().find(path, **options)
+            for name, info in found.items() if options.get("detail") else ():
+                info["generation"] = hash(self.cat_file(name))
+            return found
+
+    files = Versioned()
     monkeypatch.setattr(fsspec, "filesystem", lambda scheme: files)
     yield files
     files.store.clear()
@@ -28,8 +35,9 @@ def test_objects_and_prefixes_are_copied_and_fetched_anew_when_they_change(bucke
         "config.json",
         "w.npz",
     ]
-    bucket.pipe("/b/m/w.npz", b"another")
-    assert resolve("gs:b/m/w.npz", cache_dir=tmp_path).read_bytes() == b"another"
+    for content in (b"another", b"a third"):  # of one size, so that the generation must tell
+        bucket.pipe("/b/m/w.npz", content)
+        assert resolve("gs:b/m/w.npz", cache_dir=tmp_path).read_bytes() == content
 
 
 def test_a_missing_object_gives_the_nearest(bucket, tmp_path):

@@ -58,6 +58,25 @@ def test_a_later_call_goes_on_from_what_an_earlier_one_kept(fetch, loopback, tmp
     assert loopback.fetches()[-1] == ("/files/a", f"bytes={PIECE}-")
 
 
+def test_a_verified_file_is_not_sent_again(fetch, loopback, tmp_path):
+    fetch()
+    assert fetch() == DIGEST
+    assert len(loopback.fetches()) == 1
+    (tmp_path / "a").write_bytes(b"another file")
+    assert fetch() == DIGEST
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_another_range_than_asked_for_is_not_joined(fetch, loopback, tmp_path):
+    """A server that answers a Range request with the wrong part, as long as the right one."""
+    (tmp_path / "a.partial").write_bytes(DATA[:PIECE])
+    headers = {"Content-Range": f"bytes 0-{len(DATA) - PIECE - 1}/{len(DATA)}"}
+    loopback.files["/files/a"] = lambda handler: handler.answer(DATA[:-PIECE], 206, headers)
+    with pytest.raises(PretrainedError, match="another range than asked for"):
+        fetch()
+    assert (tmp_path / "a.partial").read_bytes() == DATA[:PIECE]
+
+
 def test_a_server_without_ranges_starts_again(fetch, loopback):
     loopback.knows_ranges = False
     loopback.break_after = [1000]
@@ -90,10 +109,13 @@ def test_without_a_sha256_an_old_partial_is_not_trusted(fetch, tmp_path):
     assert fetch(sha256=None) == DIGEST
 
 
-def test_an_error_page_is_an_error_and_trouble_of_the_server_is_waited_for(fetch, loopback):
+def test_an_error_page_is_an_error_and_trouble_of_the_server_is_waited_for(
+    fetch, loopback, tmp_path
+):
     answers = [503, 503, 200]
     loopback.files["/files/a"] = lambda handler: handler.answer(DATA, answers.pop(0))
     assert fetch() == DIGEST
+    (tmp_path / "a").unlink()
     loopback.files["/files/a"] = lambda handler: handler.answer(b"no", 403)
     with pytest.raises(PretrainedError, match=r"/files/a: HTTP 403"):
         fetch()

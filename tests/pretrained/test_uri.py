@@ -65,6 +65,12 @@ def test_a_missing_path_gives_the_nearest_names(tmp_path):
         resolve(tmp_path / "modle" / "w.npz")
 
 
+@pytest.mark.parametrize("text", ["a" * 300 + "/b", "~nobody-at-all/w.npz"])
+def test_what_can_be_no_path_is_said(text):
+    with pytest.raises(PretrainedError, match=rf"'{text[:20]}.* is no path that can be read: "):
+        resolve(text)
+
+
 def test_a_path_in_a_package_is_from_the_root_or_from_its_one_top_directory(
     loopback, wheel, tmp_path, monkeypatch
 ):

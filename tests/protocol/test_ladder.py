@@ -1,6 +1,7 @@
 """The whole ladder on a tiny model and corpus: every rung, resumption, the record and the order of events."""
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -14,8 +15,10 @@ from jaxtransfer.errors import (
     TrainingError,
     WorkdirError,
 )
+from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.statistic import Undefined
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, ladder
 from jaxtransfer.protocol.settings import from_config
@@ -247,13 +250,24 @@ def test_a_metric_to_be_minimised_goes_through_the_whole_ladder(quick, tmp_path)
     assert record["task"]["criterion"] == record["task"]["metric"] == "nll"
 
 
-def test_a_half_too_small_to_decide_is_refused_before_anything_is_written(quick, tmp_path):
+def test_a_half_too_small_to_decide_is_refused_before_anything_is_written(
+    quick, tmp_path, monkeypatch
+):
     quick["splits"]["sizes"]["validation"] = 6
     with pytest.raises(DataError, match="one example a class"):
         ladder.run(from_config(quick), tmp_path / "run")
     quick["splits"]["sizes"]["validation"] = 4
-    quick["acceptance"]["metric"] = "auroc_ovr_macro"
-    with pytest.raises(DataError, match="undefined on the tune half"):
+    with pytest.raises(DataError, match="class 'tools' has no example in the tune half of valid"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    quick["splits"]["sizes"] |= {"validation": 24, "test": 2}
+    with pytest.raises(DataError, match=r"class 'tools' has no example in the split 'test' \(2 ex"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    quick["splits"]["sizes"]["test"] = 30
+    undefined = dataclasses.replace(
+        metrics.METRICS["macro_f1"], prepare=lambda table: Undefined("there is a reason")
+    )
+    monkeypatch.setitem(metrics.METRICS, "macro_f1", undefined)
+    with pytest.raises(DataError, match="undefined on the tune half of validation: there is a re"):
         ladder.run(from_config(quick), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -99,7 +99,16 @@ NAN, INF = float("nan"), float("inf")
         ("data", "x.csv", "config.data must be a section"),
         ("data.shape", {1, 2}, "config.data.shape must be text, a number"),
         ("splits.sizes", {"validation": "20", "test": 9}, "sizes.validation must be an integer"),
-        ("splits.sizes", {"validation": 9, "test": 9, "calibration": -1}, "at least 0, not -1"),
+        (
+            "splits.sizes",
+            {"validation": 9, "test": 9, "calibration": -1},
+            r"calibration must be an integer at least 0, or a finite number in \(0, 1\), not -1",
+        ),
+        ("splits.sizes", {"validation": 9, "test": 1.0}, r"in \(0, 1\), not 1.0"),
+        ("splits.sizes", {"validation": 9, "test": 0.0}, r"in \(0, 1\), not 0.0"),
+        ("splits.sizes", {"validation": 1, "test": 0.5}, "needs 'validation' with at least 2"),
+        ("splits.train_per_class", 1.5, r"an integer at least 1, or .* in \(0, 1\), not 1.5"),
+        ("splits.train_per_class", True, r"in \(0, 1\), not True"),
         (
             "splits.sizes",
             {"validation": 9, "test": 9, "tune": 5},
