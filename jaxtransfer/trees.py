@@ -106,6 +106,18 @@ def flatten_variables(variables: Tree) -> dict[str, Any]:
     return flatten({**variables.get(PARAMS, {}), **others})
 
 
+def flatten_any(tree: Tree) -> dict[str, Any]:
+    """The paths of Linen variables, of a nested tree, or of a map that is flat already.
+
+    >>> flatten_any({"params": {"a": {"b": 1}}}) == flatten_any({"a": {"b": 1}}) == flatten_any({"a/b": 1})
+    True
+    """
+    if isinstance(tree.get(PARAMS), Mapping):
+        return flatten_variables(tree)
+    is_nested = any(isinstance(child, Mapping) for child in tree.values())
+    return flatten(tree) if is_nested else dict(tree)
+
+
 def unflatten_variables(flat: Mapping[str, Any], collections: Iterable[str]) -> dict[str, Any]:
     """Inverse of `flatten_variables`, given the names of the collections other than `params`."""
     others = set(collections) - {PARAMS}

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtransfer.trees import PARAMS, flatten, flatten_variables
+from jaxtransfer.trees import flatten_any
 
 
 def fingerprint(variables: Mapping[str, Any]) -> str:
@@ -23,8 +23,7 @@ def fingerprint(variables: Mapping[str, Any]) -> str:
     >>> fingerprint({"a": np.zeros(2)}) == fingerprint({"a": np.zeros(2, np.float32)})
     False
     """
-    is_linen = isinstance(variables.get(PARAMS), Mapping)
-    leaves = flatten_variables(variables) if is_linen else flatten(variables)
+    leaves = flatten_any(variables)
     digest = hashlib.sha256()
     for path in sorted(leaves):
         leaf = leaves[path]

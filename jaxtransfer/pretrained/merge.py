@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxtransfer.errors import PretrainedError
 from jaxtransfer.pretrained.names import shown
-from jaxtransfer.trees import PARAMS, flatten, flatten_variables, unflatten, unflatten_variables
+from jaxtransfer.trees import PARAMS, flatten_any, unflatten, unflatten_variables
 
 
 def merge(
@@ -34,10 +34,7 @@ def merge(
     >>> merge({"params": {"head": {"bias": (2,)}}}, {"head/bias": np.ones(2)}, name="m", source="f")
     {'params': {'head': {'bias': array([1., 1.])}}}
     """
-    if isinstance(template.get(PARAMS), Mapping):
-        leaves = flatten_variables(template)
-    else:
-        leaves = flatten(template)
+    leaves = flatten_any(template)
     missing = [path for path in leaves if path not in arrays]
     extra = [path for path in arrays if path not in leaves]
     wrong = []
