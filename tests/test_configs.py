@@ -142,6 +142,12 @@ def test_a_class_too_small_for_its_shares_is_named(tmp_path, tiny_bert, counts, 
         prepared("csv_text", path, *tiny(tiny_bert))
 
 
+def test_a_file_without_labels_is_not_climbed(tmp_path, tiny_bert, sixty):
+    path = write(tmp_path, "csv", *sixty)
+    with pytest.raises(DataError, match=r"needs labels: name the column .* in config\.data"):
+        prepared("csv_text", path, "--config.data.label=None", *tiny(tiny_bert))
+
+
 def test_other_columns_and_another_encoding_are_flags(tmp_path, tiny_bert, sixty):
     path = tmp_path / "mine.csv"
     with path.open("w", newline="", encoding="latin-1") as file:

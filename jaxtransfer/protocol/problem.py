@@ -95,6 +95,8 @@ def prepare(settings: LadderSettings) -> Problem:
       PretrainedError: if the model cannot be had.
     """
     raw = load_table(settings.data)
+    if raw.labels is None:
+        raise DataError("a ladder needs labels: name the column or array of them in config.data")
     table, duplicates = deduplicate(raw)
     task = tasks.from_config(
         {**settings.task, "classes": table.classes, "criterion": settings.acceptance.metric}
