@@ -186,6 +186,8 @@ def adapt(
         effect; the message names the leaves.
       RuleError: if a rule wins no leaf.
     """
+    if not isinstance(method, Method):
+        raise AdaptationError(f"method must be one such as LoRA(rank=8), not {method!r}")
     if len(method.phases()) != 1:
         raise AdaptationError(
             f"method {method.name!r} has {len(method.phases())} phases; adapt model {model.name!r}"

@@ -390,3 +390,10 @@ def test_gradients_of_what_trains_are_those_of_the_whole_restricted_to_it(method
     for path, leaf in found.items():
         scale = jnp.abs(whole[path]).max()
         np.testing.assert_allclose(leaf, whole[path], atol=1e-5 * float(scale), err_msg=path)
+
+
+def test_what_is_no_method_is_refused():
+    with pytest.raises(
+        AdaptationError, match="method must be one such as LoRA\\(rank=8\\), not 'lora'"
+    ):
+        adapt(staged(), "lora", rng=jax.random.key(0))
