@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     resumes = bool(set(words[:1]) & set(RESUMABLE))
+    arguments = argparse.Namespace()
     try:
         words, config_words = split_config_words(words)
         arguments = build_parser().parse_args(words)
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        # What fails in the middle of a write does not name its file.
+        place = error.filename or getattr(arguments, "workdir", None)
+        what = f"{place}: {error.strerror or error}" if place else str(error)
         kept = "; finished parts are kept, the same command goes on from there" if resumes else ""
         print(f"error: {what or type(error).__name__}{kept}", file=sys.stderr)
         return 2

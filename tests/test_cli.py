@@ -416,3 +416,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, capsys):
     shown = capsys.readouterr().err
     assert "learning rate 1e+30" in shown
     assert "at step" in shown
+
+
+def test_an_error_of_the_system_without_a_file_names_the_work_directory(
+    config, tmp_path, capsys, monkeypatch
+):
+    from jaxtransfer.protocol import ladder
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ladder, "prepare", full)
+    assert run("ladder", "--config", config, "--workdir", tmp_path / "run") == 2
+    assert f"error: {tmp_path / 'run'}: No space left on device" in capsys.readouterr().err
