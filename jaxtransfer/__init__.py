@@ -4,7 +4,7 @@ The names below are the front door; every layer can be imported on its own
 (`jaxtransfer.adapt`, `jaxtransfer.data`, `jaxtransfer.evaluation`, `jaxtransfer.train`, ...).
 """
 
-from jaxtransfer.adapt import LPFT, BitFit, Full, LinearProbe, LoRA, TopStages
+from jaxtransfer.adapt import LPFT, BitFit, Bottleneck, Full, LinearProbe, LoRA, TopStages
 from jaxtransfer.api import Fitted, evaluate, fit, load
 from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.load import load_table
@@ -19,6 +19,7 @@ from jaxtransfer.version import __version__
 __all__ = [
     "LPFT",
     "BitFit",
+    "Bottleneck",
     "Fitted",
     "Full",
     "JaxTransferError",

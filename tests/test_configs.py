@@ -67,11 +67,11 @@ def test_sixty_texts_of_any_kind_fill_every_split(tmp_path, tiny_bert, sixty, ki
     assert found.classes == ("animals", "food", "tools")
     for name in SPLITS:
         assert len(np.unique(found.examples[name].labels)) == 3
-    # 0.35 of the smallest class from each, 0.3 and 0.3 of all, after exact duplicates.
-    total, smallest = len(found.table), min(found.table.counts().values())
-    assert len(found.examples["train"]) == 3 * (smallest * 35 // 100)
-    assert len(found.examples["tune"]) + len(found.examples["accept"]) == total * 3 // 10
-    assert len(found.examples["test"]) == total * 3 // 10
+    # Shares of all, after exact duplicates.
+    total = len(found.table)
+    assert len(found.examples["train"]) == total * 3 // 10
+    assert len(found.examples["tune"]) + len(found.examples["accept"]) == total * 4 // 10
+    assert len(found.examples["test"]) == total // 4
 
 
 def test_sixty_rows_are_climbed_and_their_whole_numbers_come_back(
@@ -82,7 +82,9 @@ def test_sixty_rows_are_climbed_and_their_whole_numbers_come_back(
     few = "--config.rungs=('majority_class','nearest_mean','linear_probe')"
     arguments = [*words("csv_text", path), *tiny(tiny_bert), few, f"--workdir={tmp_path / 'run'}"]
     assert cli.main(["ladder", *arguments]) == 0
-    assert "Chosen: " in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "Chosen: " in shown.out
+    assert "classes: '0' 2" in shown.err
     assert (tmp_path / "run" / "report.html").is_file()
     (adapter,) = (tmp_path / "run" / "cells" / "linear_probe").glob("run-*/adapter")
     fitted = jt.load(adapter)
@@ -123,15 +125,15 @@ def test_sixty_images_fill_every_split(tmp_path, monkeypatch):
     monkeypatch.setattr(problem.zoo, "load", colours)
     found = prepared("folder_images", tmp_path)
     sizes = {name: len(found.examples[name]) for name in SPLITS}
-    assert sizes == {"train": 20, "tune": 9, "accept": 9, "test": 18}
+    assert sizes == {"train": 18, "tune": 12, "accept": 12, "test": 15}
     assert found.evaluated.inputs([0])["image"].shape == (1, 128, 128, 3)
 
 
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ((40, 40, 2), r"share 0\.35 of the smallest class, 'tools' with 2 .* which is not one"),
-        ((40, 40, 4), "class 'tools' has no example in the (tune|accept) half of validation"),
+        ((40, 40, 1), r"class 'tools' has no example in the split 'train' .*train_per_class"),
+        ((40, 40, 3), "class 'tools' has no example in the (tune|accept) half of validation"),
     ],
 )
 def test_a_class_too_small_for_its_shares_is_named(tmp_path, tiny_bert, counts, message):
@@ -140,6 +142,14 @@ def test_a_class_too_small_for_its_shares_is_named(tmp_path, tiny_bert, counts, 
     path = write(tmp_path, "csv", [f"text {row}" for row in range(len(labels))], labels)
     with pytest.raises(DataError, match=message):
         prepared("csv_text", path, *tiny(tiny_bert))
+
+
+def test_a_share_trains_on_every_class_in_proportion(tmp_path, tiny_bert):
+    labels = ["animals"] * 100 + ["food"] * 50 + ["tools"] * 10
+    path = write(tmp_path, "csv", [f"text {row}" for row in range(160)], labels)
+    found = prepared("csv_text", path, *tiny(tiny_bert))
+    counts = np.bincount(found.examples["train"].labels)
+    np.testing.assert_array_equal(counts, [30, 15, 3])
 
 
 def test_a_file_without_labels_is_not_climbed(tmp_path, tiny_bert, sixty):

@@ -39,7 +39,8 @@ class LoRA(Method):
       rank: of every delta that no rule gives another one.
       alpha: the scale is `alpha / rank`.
       dropout: rate on the input of the delta, in training; embeddings have none.
-      targets: what is adapted, see `targets.choose_targets`; all linear layers if None.
+      targets: what is adapted, see `targets.choose_targets`; if None, all linear layers, or the 1x1
+        convolutions of a network that has none.
       head: pattern of the parameters that are trained in full, or None.
     """
 

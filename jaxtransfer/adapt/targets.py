@@ -70,7 +70,8 @@ def choose_targets(
       model: the network.
       rules: regular expressions over whole paths of modules or of parameters, first match wins. A
         `Rule`'s value is a rank, True for the default one, or False for "not this". None chooses
-        the kernels of all linear layers (Dense, DenseGeneral, Einsum, and what derives from them).
+        the kernels of all linear layers (Dense, DenseGeneral, Einsum, and what derives from them);
+        of a network that has none, those of its 1x1 convolutions, which are linear maps of channels.
       head: pattern of the parameters that are trained in full.
       rank: the default.
 
@@ -87,12 +88,15 @@ def choose_targets(
         if len(shape) >= 2 and name != "bias" and parameter_path(info.path, name) not in in_head
     ]
     if rules is None:
-        chosen = {i: rank for i, (c, _) in enumerate(candidates) if issubclass(c.type, LINEAR)}
+        linear = [i for i, (info, _) in enumerate(candidates) if issubclass(info.type, LINEAR)]
+        pointwise = [i for i, candidate in enumerate(candidates) if _is_pointwise(*candidate)]
+        chosen = dict.fromkeys(linear or pointwise, rank)
         if not chosen:
             kinds = sorted({info.type.__name__ for info, _ in candidates})
             raise AdaptationError(
-                f"model {model.name!r} has no linear layers outside the head; give targets"
-                f" (modules with matrices: {', '.join(kinds) or 'none'})"
+                f"model {model.name!r} has no linear layers and no 1x1 convolutions outside the head;"
+                f" give targets, patterns of paths as `inspect` shows them (modules with matrices:"
+                f" {', '.join(kinds) or 'none'})"
             )
     else:
         chosen = _apply(rules, candidates, in_head, rank, model)
@@ -115,6 +119,11 @@ def choose_targets(
         dataclasses.replace(target, factored=target.factored and target.path not in shared)
         for target in targets
     )
+
+
+def _is_pointwise(info: ModuleInfo, name: str) -> bool:
+    is_plain = info.type is nn.Conv and info.attributes["feature_group_count"] == 1
+    return is_plain and name == "kernel" and set(info.params[name][:-2]) == {1}
 
 
 def _apply(

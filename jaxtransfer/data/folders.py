@@ -1,11 +1,14 @@
 """Folders with one sub-folder a class: texts, read at once, and images, decoded on access."""
 
+import collections
 import io
 import pathlib
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from absl import logging
 from jaxtyping import UInt8
 
 from jaxtransfer.data.encoding import Encodings, check_text, decode, read_bytes
@@ -32,7 +35,7 @@ def text_folder(
     Args:
       path: the folder.
       encoding: encoding of the documents, or several to be tried in order, document by document.
-      suffixes: which files are documents (lower case); others are left out.
+      suffixes: which files are documents (lower case); others are left out, and counted in a warning.
       classes: class names in label order; the sub-folders sorted by name without it.
 
     Raises:
@@ -65,7 +68,7 @@ def image_folder(
     Args:
       path: the folder.
       channels: 3 (a greyscale image is repeated) or 1 (a colour image becomes its luminance).
-      suffixes: which files are images (lower case); others are left out.
+      suffixes: which files are images (lower case); others are left out, and counted in a warning.
       classes: class names in label order; the sub-folders sorted by name without it.
 
     Raises:
@@ -130,6 +133,11 @@ def decode_image(
             f"{place} has pixel mode {image.mode!r}, more than 8 bits a channel;"
             " convert it to 8 bits"
         )
+    return pixels_of(image, channels)
+
+
+def pixels_of(image: Any, channels: int) -> UInt8[np.ndarray, "height width channels"]:
+    """The pixels of a PIL image of 8 bits a channel; palettes and colour spaces become RGB or grey."""
     array = np.array(image.convert("RGB" if channels == 3 else "L"))
     return array.reshape(*array.shape[:2], channels)
 
@@ -149,15 +157,28 @@ def _class_files(
         raise DataError(f"{root} holds no sub-folders; put the {kind} of each class into its own")
     wanted = tuple(suffixes)
     files: list[pathlib.Path] = []
+    left: collections.Counter[str] = collections.Counter()
     for folder in folders:
-        found = sorted(
+        present = sorted(
             file
             for file in folder.rglob("*")
-            if file.suffix.lower() in wanted and not file.name.startswith(".") and not file.is_dir()
+            if not file.name.startswith(".") and not file.is_dir()
         )
+        found = [file for file in present if file.suffix.lower() in wanted]
+        left.update(file.suffix for file in present if file.suffix.lower() not in wanted)
         if not found:
             raise DataError(f"class folder {folder} holds no {kind} ({', '.join(wanted)})")
         files += found
+    if left:
+        shown = ", ".join(f"{suffix or 'without a suffix'} {n}" for suffix, n in left.most_common())
+        logging.warning(
+            "%s: left out %d files that are not %s: %s; the option suffixes says which are %s",
+            root,
+            left.total(),
+            ", ".join(wanted),
+            shown,
+            kind,
+        )
     for file in files:
         check_text(file.relative_to(root).as_posix(), f"the name of {str(file)!r}")
     values = [file.relative_to(root).parts[0] for file in files]

@@ -69,7 +69,7 @@ class ImagePreprocess:
         return hashlib.sha256(repr(("images", dataclasses.astuple(self))).encode()).hexdigest()
 
     def __call__(self, images: Sequence[UInt8[np.ndarray, "..."]]) -> dict[str, np.ndarray]:
-        """`image` (b, height, width, channels) float32 of uint8 (h, w), (h, w, 1) or (h, w, 3).
+        """`image` (b, height, width, channels) float32 of uint8 (h, w), (h, w, 1) or (h, w, 3), or of PIL images.
 
         A greyscale image is repeated over three channels. A colour image is not made grey here (the
         loader does that where it is asked to).
@@ -116,8 +116,19 @@ class ImagePreprocess:
         self.__dict__.update(state)
 
 
+def _pixels(image: Any, position: int) -> np.ndarray:
+    """Those of a PIL image, whose array may hold palette indices or another colour space."""
+    from jaxtransfer.data.folders import EIGHT_BIT_MODES, pixels_of
+
+    if image.mode not in EIGHT_BIT_MODES:
+        raise DataError(
+            f"image {position} has pixel mode {image.mode!r}, more than 8 bits a channel; convert it"
+        )
+    return pixels_of(image, 1 if image.mode in ("1", "L", "LA") else 3)
+
+
 def _checked(image: Any, position: int, channels: int) -> np.ndarray:
-    array = np.asarray(image)
+    array = np.asarray(_pixels(image, position) if hasattr(image, "convert") else image)
     if array.dtype != np.uint8:
         raise DataError(
             f"image {position} has dtype {array.dtype}, not uint8; scale its values to 0..255"

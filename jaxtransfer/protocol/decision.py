@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.paired import PairedDifference, holm, paired_difference
 from jaxtransfer.evaluation.table import Predictions
@@ -153,6 +155,25 @@ def compare_family(
     ]
 
 
+def can_accept(labelled: Predictions, challengers: int, rule: AcceptanceSettings) -> bool:
+    """Whether the deciding examples suffice for the clearest case: a flawless rung over the majority class.
+
+    Args:
+      labelled: the acceptance half; its logits are not read.
+      challengers: rungs of the family, whose first step of Holm's correction the rung has to pass.
+      rule: metric, margin and confidence.
+    """
+    counts = np.bincount(labelled.labels, minlength=len(labelled.classes))
+    flawless = 20.0 * np.eye(len(counts))[labelled.labels]
+    majority = np.tile(np.log(counts / counts.sum() + 1e-6), (len(labelled), 1))
+    first, second = (
+        dataclasses.replace(labelled, logits=logits.astype(np.float32))
+        for logits in (flawless, majority)
+    )
+    found = paired_difference([first], [second], rule.metric, margin=rule.margin)
+    return found.p_margin is not None and found.p_margin * challengers <= 1 - rule.confidence
+
+
 def _verdict(comparison: Comparison, rule: AcceptanceSettings) -> Verdict:
     difference = comparison.difference
     clears = comparison.is_significant
@@ -167,6 +188,8 @@ def _verdict(comparison: Comparison, rule: AcceptanceSettings) -> Verdict:
         )
         if clears:
             reason = f"clears the margin of {rule.margin:g}: {figures}"
+        elif not difference.standard_error:
+            reason = f"does not differ from {comparison.second} on these {difference.n} examples"
         elif best <= rule.margin:
             reason = (
                 f"no better than {comparison.second} by the margin of {rule.margin:g}: {figures}"

@@ -21,7 +21,7 @@ from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, console, record
 from jaxtransfer.protocol.conclusion import conclude
-from jaxtransfer.protocol.decision import Verdict, climb, compare_family
+from jaxtransfer.protocol.decision import Verdict, can_accept, climb, compare_family
 from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem, prepare
 from jaxtransfer.protocol.report import series, write_report
 from jaxtransfer.protocol.settings import (
@@ -63,6 +63,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
         closing.enter_context(claim(workdir, problem, "ladder"))
         for line in problem.introduction():
             progress.say(line)
+        _warn_of_few(problem, progress)
         write_json(workdir / "splits.json", _splits(problem))
         bench = cells.Workbench(
             problem=problem,
@@ -345,6 +346,22 @@ def _only(tables: Mapping[str, Sequence[Predictions]], split: str) -> dict[str, 
 def _cell_count(settings: LadderSettings, rung: RungSettings) -> int:
     rates = cells.rates_of(rung)
     return (len(rates) if len(rates) > 1 else 0) + len(settings.seeds)
+
+
+def _warn_of_few(problem: Problem, progress: console.LadderProgress) -> None:
+    examples, challengers = problem.examples[ACCEPT], len(problem.settings.rungs) - 1
+    labelled = Predictions(
+        ids=examples.ids,
+        labels=examples.labels.astype(np.int64),
+        logits=np.zeros((len(examples), len(problem.classes)), np.float32),
+        classes=problem.classes,
+    )
+    if challengers and not can_accept(labelled, challengers, problem.settings.acceptance):
+        progress.say(
+            f"warning: {len(examples)} examples decide, too few to accept even a flawless rung over the"
+            f" majority class among {challengers}; enlarge config.splits.sizes.validation, name fewer"
+            " config.rungs, or label more"
+        )
 
 
 def _splits(problem: Problem) -> dict[str, Any]:

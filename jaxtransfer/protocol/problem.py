@@ -16,7 +16,7 @@ from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
-from jaxtransfer.data.splits import Splits, halves, share_of, stratified_split
+from jaxtransfer.data.splits import Splits, halves, stratified_split
 from jaxtransfer.errors import DataError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Undefined
@@ -70,10 +70,13 @@ class Problem:
         return with_head(self.encoder, self.task.outputs, rng=jax.random.key(seed))
 
     def introduction(self) -> list[str]:
-        """What a run says of its data before it begins: source, duplicates, splits, truncation."""
+        """What a run says of its data before it begins: source, duplicates, classes, splits, truncation."""
         sizes = ", ".join(f"{name} {size}" for name, size in self.card["splits"].items())
+        counts = [f"{name!r} {count}" for name, count in self.card["classes"].items()]
+        more = f" and {len(counts) - 20} more" if len(counts) > 20 else ""
         lines = [
             f"data {self.card['source']}: {self.card['duplicates']}",
+            f"classes: {', '.join(counts[:20])}{more}",
             f"splits: {sizes} (hash {self.hashes['splits'][:12]})",
         ]
         cut = self.card["truncated"]
@@ -103,10 +106,13 @@ def prepare(settings: LadderSettings) -> Problem:
     )
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     sizes = {name: size for name, size in settings.splits.sizes.items() if size}
+    per_class = settings.splits.train_per_class
+    is_share = per_class < 1
     drawn = stratified_split(
         table,
-        {TRAIN: _per_class(settings.splits.train_per_class, table) * len(table.classes), **sizes},
+        {TRAIN: per_class if is_share else int(per_class) * len(table.classes), **sizes},
         settings.splits.seed,
+        balanced=() if is_share else (TRAIN,),
     )
     splits = _halve_validation(drawn, table, settings.splits.seed)
     examples = {
@@ -169,30 +175,22 @@ def _halve_validation(drawn: Splits, table: Table, seed: int) -> dict[str, np.nd
     return {TRAIN: rest.pop(TRAIN), TUNE: tune, ACCEPT: accept, **rest, "rest": drawn["rest"]}
 
 
-def _per_class(asked: int | float, table: Table) -> int:
-    """Training examples of each class."""
-    if asked >= 1:
-        return int(asked)
-    name, count = min(table.counts().items(), key=lambda item: item[1])
-    size = share_of(count, asked)
-    if not size:
-        raise DataError(
-            f"config.splits.train_per_class asks for the share {asked} of the smallest class,"
-            f" {name!r} with {count} examples, which is not one; label more, or leave the class out"
-        )
-    return size
-
-
 def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
     """Refuses a split that lacks a class: what is measured on it would say nothing of that class."""
-    places = {TUNE: "validation", ACCEPT: "validation", TEST: "test"}
+    places = {
+        TRAIN: "train_per_class",
+        TUNE: "sizes.validation",
+        ACCEPT: "sizes.validation",
+        TEST: "sizes.test",
+    }
     for name, size in places.items():
         for label, (label_name, count) in enumerate(table.counts().items()):
             if not (examples[name].labels == label).any():
-                part = f"the {name} half of validation" if size != name else f"the split {name!r}"
+                is_half = name in (TUNE, ACCEPT)
+                part = f"the {name} half of validation" if is_half else f"the split {name!r}"
                 raise DataError(
                     f"class {label_name!r} has no example in {part} ({len(examples[name])} examples); it"
-                    f" has {count} in all: enlarge config.splits.sizes.{size}, or leave the class out"
+                    f" has {count} in all: enlarge config.splits.{size}, or leave the class out"
                 )
 
 

@@ -41,7 +41,8 @@ class SplitSettings:
     Attributes:
       sizes: examples per split, stratified: a count, or a share in (0, 1) of all examples, rounded down;
         `validation` and `test` are needed, `calibration` is optional.
-      train_per_class: labelled training examples of each class: a count, or a share of the smallest class.
+      train_per_class: labelled training examples of each class: one count for all, or the share in (0, 1) of
+        each that trains.
       seed: seed of the draw.
     """
 

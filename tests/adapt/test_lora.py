@@ -364,7 +364,7 @@ def test_dropout_on_weights_is_refused(mixed):
 
 def test_a_network_without_linear_layers_asks_for_targets():
     model = make(nn.Conv(4, (3, 3)), jnp.ones((2, 5, 5, 3)))
-    with pytest.raises(AdaptationError, match="no linear layers outside the head; give targets"):
+    with pytest.raises(AdaptationError, match="no linear layers and no 1x1 convolutions outside"):
         LoRA(head=None).plan(model)
 
 
@@ -417,3 +417,9 @@ def test_the_factored_form_computes_no_gradient_of_a_kernel():
     expected = 5 * product + 3 * 6 * branch
     assert flops(jax.grad(loss), delta) <= 1.05 * expected
     assert flops(jax.grad(dense), delta) > 1.4 * expected
+
+
+def test_a_network_of_convolutions_alone_is_adapted_in_its_pointwise_ones():
+    layers = [nn.Conv(4, (3, 3)), nn.Conv(6, (1, 1)), nn.Conv(6, (1, 1), feature_group_count=2)]
+    model = make(nn.Sequential(layers), jnp.ones((2, 5, 5, 4)))
+    assert [target.module for target in LoRA(rank=2).plan(model)] == ["layers_1"]

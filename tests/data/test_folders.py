@@ -191,3 +191,12 @@ def test_rows_taken_of_an_image_folder_are_hashed_by_their_own_files(tmp_path):
 def test_channels_are_one_or_three():
     with pytest.raises(DataError, match="channels is 4"):
         ImageFiles([], channels=4)
+
+
+def test_files_that_are_left_out_are_counted(tmp_path, caplog):
+    for name in ("a/1.txt", "a/2.md", "a/3.md", "a/4", "b/1.txt", "b/.hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    with caplog.at_level("WARNING"):
+        assert len(text_folder(tmp_path)) == 2
+    assert "left out 3 files that are not .txt: .md 2, without a suffix 1" in caplog.text

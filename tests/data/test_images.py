@@ -118,3 +118,20 @@ def test_fingerprint_covers_every_setting_and_equal_settings_are_equal():
         ImagePreprocess(4, crop_fraction=0.9),
     ]
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 6
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "HSV", "YCbCr", "L", "LA", "1"])
+def test_an_image_of_pil_is_read_as_its_colours_and_not_as_the_numbers_that_stand_for_them(mode):
+    from PIL import Image
+
+    red = Image.new("RGB", (4, 4), (255, 0, 0)).convert(mode)
+    expected = np.asarray(red.convert("RGB"))
+    found = ImagePreprocess(4, **PLAIN)([red])["image"]
+    np.testing.assert_allclose(found[0] * 255, expected, atol=1e-4)
+
+
+def test_an_image_of_pil_with_more_bits_is_refused():
+    from PIL import Image
+
+    with pytest.raises(DataError, match="image 0 has pixel mode 'I;16'"):
+        ImagePreprocess(4)([Image.new("I;16", (4, 4))])

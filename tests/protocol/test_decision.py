@@ -6,7 +6,14 @@ import pytest
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.conclusion import conclude
-from jaxtransfer.protocol.decision import ACCEPTED, BASELINE, REJECTED, climb, compare_family
+from jaxtransfer.protocol.decision import (
+    ACCEPTED,
+    BASELINE,
+    REJECTED,
+    can_accept,
+    climb,
+    compare_family,
+)
 from jaxtransfer.protocol.settings import AcceptanceSettings
 
 CLASSES = 3
@@ -216,3 +223,31 @@ def test_the_conclusion_sorts_the_tuned_rungs_by_what_their_intervals_say():
         assert "bad minus good" in text
         assert "finds better than" not in text
         assert "did not clear" not in text  # their intervals exclude an advantage over good
+
+
+@pytest.mark.parametrize("size", [4, 6, 8, 12, 16, 24])
+@pytest.mark.parametrize("challengers", [1, 7])
+def test_too_few_examples_are_those_on_which_a_flawless_rung_is_rejected(size, challengers):
+    labels = np.arange(size) % 2
+    rule = AcceptanceSettings(metric="macro_f1", margin=0.0, confidence=0.95)
+
+    def table(logits):
+        ids = np.arange(size).astype(str)
+        return Predictions(ids=ids, labels=labels, logits=logits, classes=("a", "b"))
+
+    flawless, majority = np.eye(2)[labels] * 9.0, np.tile([1.0, 0.0], (size, 1))
+    # One flawless rung among others that equal the incumbent.
+    rungs = {"majority": [table(majority)], "flawless": [table(flawless)]}
+    rungs |= {f"other{i}": [table(majority)] for i in range(challengers - 1)}
+    _, chosen = climb(rungs, rule)
+    assert can_accept(table(majority), challengers, rule) == (chosen == "flawless")
+
+
+def test_rungs_that_agree_on_every_example_are_said_to_and_not_called_no_better():
+    labels = np.arange(12) % 2
+    ids = np.arange(12).astype(str)
+    same = Predictions(ids=ids, labels=labels, logits=np.eye(2)[labels], classes=("a", "b"))
+    rule = AcceptanceSettings(metric="macro_f1", margin=0.0, confidence=0.95)
+    verdicts, chosen = climb({"first": [same], "second": [same]}, rule)
+    assert chosen == "first"
+    assert verdicts["second"].reason == "does not differ from first on these 12 examples"

@@ -320,7 +320,9 @@ def cost(data: ReportData) -> Section:
         title="Cost",
         introduction=(
             "The cheapest rung that reaches the same height is the better buy. Rungs that train"
-            " nothing stand before the log axis. Time in all includes tuning, every seed and prediction."
+            " nothing stand before the log axis. Time in all includes tuning, every seed and prediction;"
+            " what a frozen encoder computes once for several rungs is in that of the first that needs it. Computation and"
+            " memory are those of training steps."
         ),
         body=join(
             [

@@ -157,7 +157,7 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .examples.pictures { grid-template-columns: repeat(auto-fill, minmax(min(100%, 205px), 1fr)); }
 .example img.small { image-rendering: pixelated; }
 .example { background: var(--surface); border: 1px solid var(--line); border-radius: 12px;
-  padding: 16px 18px; min-width: 0; }
+  padding: 16px 18px; min-width: 0; overflow-wrap: anywhere; }
 .example h3 { font-size: 15px; font-weight: 600; }
 .example h3 em { font-style: normal; color: var(--second); }
 .example .facts { font-size: 13px; color: var(--muted); margin: 2px 0 10px;
