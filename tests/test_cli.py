@@ -429,3 +429,12 @@ def test_an_error_of_the_system_without_a_file_names_the_work_directory(
     monkeypatch.setattr(ladder, "prepare", full)
     assert run("ladder", "--config", config, "--workdir", tmp_path / "run") == 2
     assert f"error: {tmp_path / 'run'}: No space left on device" in capsys.readouterr().err
+
+
+def test_a_methods_option_that_the_file_leaves_out_may_be_set_and_is_checked(capsys):
+    words = ["inspect", "--config", "configs/bbc_minilm.py", "--rung", "lora"]
+    place = "--config.methods.lora.options"
+    loaded = cli.load_config([f"--config={words[2]}", f"{place}.targets=('.*/query',)"])
+    assert loaded.methods.lora.options.targets == (".*/query",)
+    assert run(*words, f"{place}.rnak=3") == 2
+    assert "no field 'rnak'; nearest: 'rank'" in capsys.readouterr().err

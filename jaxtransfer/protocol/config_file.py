@@ -12,8 +12,8 @@ from typing import Any
 
 from jaxtransfer.errors import ConfigError, nearest
 
-OPEN = ("data", "model.options")
-"""Sections that hold a loader's options: an override may set one that the file leaves to the loader."""
+OPEN = re.compile(r"data|model\.options|methods\.[^.]+\.options")
+"""Sections that hold a loader's or a method's options: an override may set one that the file leaves out."""
 
 SIZES = ("splits", "splits.sizes")
 """Sections whose numbers are counts or shares."""
@@ -25,7 +25,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
     Args:
       path: of the file; what follows a colon is the argument of its `get_config`.
       overrides: words such as `--config.train.steps=5`. Each has to name a key that the file sets, or
-        an option of a loader, in `OPEN`.
+        an option of a loader or a method, in `OPEN`.
 
     Raises:
       ConfigError: if the file raises anything (naming file, line and exception), gives no mapping,
@@ -63,7 +63,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def _is_assigned(config: Any, word: str) -> bool:
-    """Sets an option of a loader that the file leaves out, or a count in place of a share and the reverse.
+    """Sets an option of a loader or a method that the file leaves out, or a count in place of a share and the reverse.
 
     `ml_collections` sets all others: a key keeps the type that the file gives it. Settings and
     loaders check the value.
@@ -75,7 +75,7 @@ def _is_assigned(config: Any, word: str) -> bool:
         node = node[_without_index(section)]
     value = _literal(text)
     place = ".".join(sections)
-    is_option = place in OPEN and name.isidentifier() and name not in node
+    is_option = OPEN.fullmatch(place) is not None and name.isidentifier() and name not in node
     is_size = place in SIZES and {type(value), node.get_type(name)} == {int, float}
     if is_option or is_size:
         with node.unlocked():
@@ -124,7 +124,7 @@ def _check_key(path: str, config: Any, key: str) -> None:
     for depth, name in enumerate(names):
         if not hasattr(node, "keys"):
             raise ConfigError(f"--config.{key}: {place} of {path} is {node!r}, not a section")
-        if name not in node and not (depth == len(sections) and ".".join(sections) in OPEN):
+        if name not in node and not (depth == len(sections) and OPEN.fullmatch(".".join(sections))):
             what = "section" if depth < len(sections) else "key"
             raise ConfigError(
                 f"--config.{key}: {path} has no {what} {place}.{name}; nearest: {nearest(name, node)}. Overrides"
