@@ -21,7 +21,8 @@ from jaxtransfer.adapt.adapted import Adapted, Statistics
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.source import Table, from_arrays
 from jaxtransfer.errors import ConfigError, DataError, nearest
-from jaxtransfer.evaluation.metrics import Measured, measure
+from jaxtransfer.evaluation.definition import Measured
+from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, Predictor, with_head, without_head

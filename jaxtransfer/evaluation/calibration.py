@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.definition import Definition
 from jaxtransfer.evaluation.intervals import chunks, wilson
 from jaxtransfer.evaluation.probabilities import log_softmax
 from jaxtransfer.evaluation.statistic import Statistic, grouped_sum
@@ -158,3 +159,22 @@ def _edges(bins: int) -> np.ndarray:
 def _bin(confidence: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """The bin (low, high] that holds each confidence; rounding above 1 stays in the last."""
     return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, len(edges) - 2)
+
+
+CALIBRATION: tuple[Definition, ...] = (
+    Definition(
+        name="ece",
+        text="expected calibration error of the predicted class, bins of equal width closed"
+        " on the right; biased upward on few examples, and so is its interval: see ece_perfect",
+        prepare=calibration_error,
+        maximise=False,
+    ),
+    Definition(
+        name="ece_perfect",
+        text="mean and central range of ece were every prediction right with exactly its"
+        " probability, simulated",
+        prepare=perfect_calibration_error,
+        interval="simulation",
+        maximise=False,
+    ),
+)

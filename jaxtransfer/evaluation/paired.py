@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
 from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks, cut
-from jaxtransfer.evaluation.metrics import Definition, check_bounds, definition, describe
+from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
 
@@ -129,12 +130,12 @@ def paired_difference(
       EvaluationError: if the numbers of tables differ, or their ids, labels or classes do.
     """
     check_confidence(confidence)
-    defined = definition(metric)
     if not a or len(a) != len(b):
         raise EvaluationError(
             f"{len(a)} tables cannot be paired with {len(b)}: give one a seed on both sides,"
             " and repeat the table of a model that has no seed"
         )
+    defined = definition(metric, a[0].kind)
     if not 0 <= margin < math.inf:
         raise EvaluationError(f"margin {margin} is not an improvement; give 0 or more")
     if defined.interval == "simulation":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.definition import Definition, Measured, check_bounds, describe
 from jaxtransfer.evaluation.intervals import (
     bootstrap_weights,
     check_confidence,
@@ -16,15 +17,7 @@ from jaxtransfer.evaluation.intervals import (
     cut,
     wilson,
 )
-from jaxtransfer.evaluation.metrics import (
-    METRICS,
-    Definition,
-    Measured,
-    check_bounds,
-    definition,
-    describe,
-    measure,
-)
+from jaxtransfer.evaluation.metrics import METRICS, definition, measure
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
 
@@ -60,7 +53,8 @@ def measure_seeds(
     if not tables:
         raise EvaluationError("there is no table to measure")
     aligned = [tables[0], *(table.align(tables[0]) for table in tables[1:])]
-    chosen = [definition(name) for name in (METRICS if names is None else names)]
+    kind = tables[0].kind
+    chosen = [definition(name, kind) for name in (METRICS[kind] if names is None else names)]
     if all(np.array_equal(table.logits, aligned[0].logits) for table in aligned):
         return measure(aligned[0], chosen, confidence=confidence, seed=seed, replicates=replicates)
     return {

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -49,6 +49,8 @@ class Predictions:
     split: np.ndarray | None = None
     groups: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     source: str = "predictions"
+
+    kind: ClassVar[str] = "classification"
 
     def __post_init__(self):
         ids = _strings(self.ids, self.source, "id", None)

@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Sequence
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.evaluation.metrics import Definition, Measured, measure
+from jaxtransfer.evaluation.definition import Definition, Measured
+from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.evaluation.table import Predictions, concatenate
 from jaxtransfer.protocol.problem import ACCEPT, TUNE
 

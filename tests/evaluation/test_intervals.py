@@ -130,7 +130,7 @@ def test_counted_and_weighted_bootstraps_of_macro_f1_have_one_distribution():
     labels = np.repeat(np.arange(3), 20)
     logits = rng.normal(size=(60, 3)) + 1.5 * np.eye(3)[labels]
     table = Predictions(ids=np.arange(60), labels=labels, logits=logits, classes=("a", "b", "c"))
-    statistic = METRICS["macro_f1"].prepare(table)
+    statistic = METRICS["classification"]["macro_f1"].prepare(table)
     counted = statistic.resample(np.random.default_rng(1), 20_000)
     weighted = Statistic.resample(statistic, np.random.default_rng(2), 20_000)
     assert counted.mean() == pytest.approx(weighted.mean(), abs=0.002)

@@ -8,12 +8,16 @@ import pytest
 from sklearn import metrics as sk
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.metrics import METRICS, Definition, Measured, measure, value
+from jaxtransfer.evaluation import metrics
+from jaxtransfer.evaluation.definition import Definition, Measured
+from jaxtransfer.evaluation.metrics import measure, value
 from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.probabilities import log_odds, softmax
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.statistic import MeanStatistic
 from jaxtransfer.evaluation.table import Predictions
+
+METRICS = metrics.METRICS["classification"]
 
 
 def make(labels, logits):
@@ -181,7 +185,7 @@ def test_weights_are_repetitions_and_leave_one_out_leaves_one_out(name, table):
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest():
-    with pytest.raises(EvaluationError, match="unknown metric 'macro-f1'; nearest: 'macro_f1'"):
+    with pytest.raises(EvaluationError, match="unknown metric 'macro-f1' of classification; nearest: 'macro_f1'"):
         measure(TABLES["random"], ["macro-f1"])
 
 

@@ -125,7 +125,7 @@ def test_the_margins_p_value_and_interval_agree(metric):
     rng = np.random.default_rng(7)
     a, b = draw(rng, LABELS, 0.9), draw(rng, LABELS, 0.75)
     reach = paired_difference([a], [b], metric)
-    edge = reach.ci[0] if METRICS[metric].maximise else -reach.ci[1]
+    edge = reach.ci[0] if METRICS["classification"][metric].maximise else -reach.ci[1]
     for margin, clears in ((0.99 * edge, True), (1.01 * edge, False)):
         result = paired_difference([a], [b], metric, margin=margin)
         assert result.clears is clears

@@ -264,9 +264,10 @@ def test_a_half_too_small_to_decide_is_refused_before_anything_is_written(
         ladder.run(from_config(quick), tmp_path / "run")
     quick["splits"]["sizes"]["test"] = 30
     undefined = dataclasses.replace(
-        metrics.METRICS["macro_f1"], prepare=lambda table: Undefined("there is a reason")
+        metrics.METRICS["classification"]["macro_f1"],
+        prepare=lambda table: Undefined("there is a reason"),
     )
-    monkeypatch.setitem(metrics.METRICS, "macro_f1", undefined)
+    monkeypatch.setitem(metrics.METRICS["classification"], "macro_f1", undefined)
     with pytest.raises(DataError, match="undefined on the tune half of validation: there is a re"):
         ladder.run(from_config(quick), tmp_path / "run")
     assert not (tmp_path / "run").exists()
