@@ -23,6 +23,7 @@ from jaxtransfer.data.source import Table, from_arrays
 from jaxtransfer.errors import ConfigError, DataError, nearest
 from jaxtransfer.evaluation.definition import Measured
 from jaxtransfer.evaluation.metrics import measure
+from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, Predictor, with_head, without_head
@@ -228,7 +229,7 @@ def fit(
 
 @overload
 def evaluate(
-    what: Fitted | Predictions,
+    what: Fitted | Rows,
     inputs: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     *,
@@ -249,7 +250,7 @@ def evaluate(
 
 
 def evaluate(
-    what: Fitted | Predictions | str | os.PathLike[str],
+    what: Fitted | Rows | str | os.PathLike[str],
     inputs: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     *,
@@ -266,7 +267,8 @@ def evaluate(
       labels: n class names or numbers, as `fit` was given them.
       split: which rows of a table to measure; `validation` is both halves, `tune` and `accept`. A
         table with several splits needs it; of a work directory, each split is measured if left out.
-      metrics: one name or several; all of `jaxtransfer.evaluation.metrics.METRICS` if left out.
+      metrics: one name or several; all that a table of its kind can have if left
+        out (`jaxtransfer.evaluation.metrics.METRICS`).
       confidence: of the intervals.
 
     Returns:
@@ -301,7 +303,7 @@ def evaluate(
             "a predictions table has its labels already: leave out inputs and labels, or give the"
             " fitted model (load reads an adapter directory) in place of the table"
         )
-    if isinstance(what, Predictions):
+    if isinstance(what, Rows):
         tables = [what]
     else:
         tables = load_tables(pathlib.Path(what))

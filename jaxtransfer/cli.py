@@ -90,7 +90,10 @@ def build_parser() -> argparse.ArgumentParser:
         verbs, "evaluate", _evaluate, "print the metrics of predictions, with their intervals"
     )
     evaluate.add_argument(
-        "tables", nargs="+", type=pathlib.Path, help="predictions (.npz), or work directories"
+        "tables",
+        nargs="+",
+        type=pathlib.Path,
+        help="predictions (.npz, .parquet or .csv), or work directories",
     )
     evaluate.add_argument(
         "--split",

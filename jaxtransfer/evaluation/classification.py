@@ -1,20 +1,26 @@
 """Metrics of one class out of several: counts of right and wrong, exact ranks, probabilities."""
 
+import dataclasses
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from jaxtransfer.evaluation.definition import Definition
-from jaxtransfer.evaluation.probabilities import log_odds, log_softmax
+from jaxtransfer.evaluation.probabilities import blocks, log_odds, log_probabilities
+from jaxtransfer.evaluation.rank_statistic import AreaUnderRoc, AveragePrecision, ranked
 from jaxtransfer.evaluation.statistic import (
     CountStatistic,
     MeanStatistic,
-    RankStatistic,
     Rates,
     Statistic,
     Undefined,
 )
 from jaxtransfer.evaluation.table import Predictions
+
+LOWEST = float(np.log(np.finfo(np.float64).tiny))
+"""What a file's probability of 0 becomes."""
 
 
 def _accuracy(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
@@ -57,27 +63,116 @@ def _counted(rates: Rates) -> Callable[[Predictions], Statistic]:
     return prepare
 
 
+def _multiclass_mcc(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    n = labelled.sum(axis=1)
+    covariance = correct.sum(axis=1) * n - (predicted * labelled).sum(axis=1)
+    spread = (n**2 - (predicted**2).sum(axis=1)) * (n**2 - (labelled**2).sum(axis=1))
+    root = np.sqrt(spread)
+    return np.divide(covariance, root, out=np.zeros_like(n), where=spread > 0)
+
+
+def _kappa(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    n = labelled.sum(axis=1)
+    chance = (predicted * labelled).sum(axis=1) / n**2
+    above = correct.sum(axis=1) / n - chance
+    return np.divide(above, 1 - chance, out=np.zeros_like(n), where=chance < 1)
+
+
+Parts = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From correct, predicted and labelled counts to a ratio's numerator and denominator."""
+
+
+def _binary(parts: Parts, nothing: str) -> Callable[[Predictions], Statistic | Undefined]:
+    """A ratio of counts of two classes, undefined where its denominator is 0."""
+
+    def rates(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+        part, whole = parts(correct, predicted, labelled)
+        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+    def prepare(table: Predictions) -> Statistic | Undefined:
+        if len(table.classes) != 2:
+            return Undefined(f"it is of two classes, and the table has {len(table.classes)}")
+        statistic = CountStatistic(
+            labels=table.labels,
+            predicted=table.predicted,
+            classes=2,
+            rates=rates,
+            detail=f"positive class {table.classes[1]!r}",
+        )
+        denominators = dataclasses.replace(statistic, rates=lambda *counts: parts(*counts)[1])
+        if denominators.value == 0:
+            names = dict(zip(("negative", "positive"), map(repr, table.classes)))
+            return Undefined(f"{nothing.format(**names)}, n={len(table)}")
+        return statistic
+
+    return prepare
+
+
+_SORTED: weakref.WeakKeyDictionary[Predictions, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def _sorted(table: Predictions) -> dict[str, Any]:
+    """Each class's examples by its probability, sorted once as long as the table lives."""
+    found = _SORTED.get(table)
+    if found is None:
+        scores = table.logits if table.normalised else log_odds(table.logits)
+        positive = table.labels[:, None] == np.arange(len(table.classes))
+        columns = tuple(ranked(s, p) for s, p in zip(scores.T, positive.T))
+        found = {"columns": columns, "scores": scores, "positive": positive}
+        _SORTED[table] = found
+    return found
+
+
 def _auroc(table: Predictions) -> Statistic | Undefined:
     counts = np.bincount(table.labels, minlength=len(table.classes))
     for column, name in enumerate(table.classes):
         if counts[column] in (0, len(table)):
             state = "no example" if counts[column] == 0 else "every example"
             return Undefined(f"class {name!r} has {state} of n={len(table)}")
-    return RankStatistic(
-        labels=table.labels, scores=log_odds(table.logits), detail=f"{len(table.classes)} classes"
+    return AreaUnderRoc(
+        labels=table.labels, detail=f"{len(table.classes)} classes", **_sorted(table)
     )
+
+
+def _average_precision(table: Predictions) -> Statistic | Undefined:
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    if (counts == 0).any():
+        name = table.classes[int(np.flatnonzero(counts == 0)[0])]
+        return Undefined(f"class {name!r} has no example of n={len(table)}")
+    return AveragePrecision(
+        labels=table.labels, detail=f"{len(table.classes)} classes", **_sorted(table)
+    )
+
+
+def _top(count: int) -> Callable[[Predictions], Statistic | Undefined]:
+    def prepare(table: Predictions) -> Statistic | Undefined:
+        k = len(table.classes)
+        if k <= count:
+            return Undefined(f"the table has {k} classes: every label is among {count} of them")
+        own = table.logits[np.arange(len(table)), table.labels][:, None]
+        # Among ties the first class comes first, as in the prediction.
+        tied = (table.logits == own) & (np.arange(k) < table.labels[:, None])
+        place = (table.logits > own).sum(axis=1) + tied.sum(axis=1)
+        return MeanStatistic(labels=table.labels, numbers=(place < count).astype(np.float64))
+
+    return prepare
 
 
 def _nll(table: Predictions) -> Statistic:
-    return MeanStatistic(
-        labels=table.labels, numbers=-log_softmax(table.logits)[np.arange(len(table)), table.labels]
-    )
+    logp = log_probabilities(table)[np.arange(len(table)), table.labels]
+    floored = int((logp <= LOWEST).sum())
+    note = f"{floored} labels had probability 0, taken as 2.2e-308" if floored else ""
+    return MeanStatistic(labels=table.labels, numbers=-logp, detail=note)
 
 
 def _brier(table: Predictions) -> Statistic:
-    errors = np.exp(log_softmax(table.logits))
-    errors[np.arange(len(table)), table.labels] -= 1
-    return MeanStatistic(labels=table.labels, numbers=(errors**2).sum(axis=1))
+    logp = log_probabilities(table)
+    numbers = np.empty(len(table))
+    for rows in blocks(logp):
+        errors = np.exp(logp[rows])
+        errors[np.arange(len(errors)), table.labels[rows]] -= 1
+        numbers[rows] = (errors**2).sum(axis=1)
+    return MeanStatistic(labels=table.labels, numbers=numbers)
 
 
 CLASSIFICATION: tuple[Definition, ...] = (
@@ -110,6 +205,26 @@ CLASSIFICATION: tuple[Definition, ...] = (
         prepare=_auroc,
     ),
     Definition(
+        name="average_precision_macro",
+        text="mean over all classes of the average precision of the class's probability: a step"
+        " at each distinct probability, no interpolation",
+        prepare=_average_precision,
+    ),
+    Definition(
+        name="mcc",
+        text="Matthews' correlation of labels and predictions (Gorodkin 2004 for several classes),"
+        " 0 where either has one class only",
+        prepare=_counted(_multiclass_mcc),
+        bounds=(-1.0, 1.0),
+    ),
+    Definition(
+        name="cohen_kappa",
+        text="Cohen's kappa: accuracy above that of independent predictions of the same"
+        " frequencies, 0 where that is 1",
+        prepare=_counted(_kappa),
+        bounds=(-1.0, 1.0),
+    ),
+    Definition(
         name="nll",
         text="mean negative log-likelihood of the label, in nats",
         prepare=_nll,
@@ -125,3 +240,39 @@ CLASSIFICATION: tuple[Definition, ...] = (
         maximise=False,
     ),
 )
+
+BINARY: tuple[Definition, ...] = (
+    Definition(
+        name="precision",
+        text="share of true positives among the examples predicted as the second class",
+        prepare=_binary(lambda c, p, t: (c[:, 1], p[:, 1]), "{positive} is never predicted"),
+    ),
+    Definition(
+        name="recall",
+        text="share of the second class's examples that are predicted as it: sensitivity",
+        prepare=_binary(lambda c, p, t: (c[:, 1], t[:, 1]), "class {positive} has no example"),
+    ),
+    Definition(
+        name="specificity",
+        text="share of the first class's examples that are predicted as it",
+        prepare=_binary(lambda c, p, t: (c[:, 0], t[:, 0]), "class {negative} has no example"),
+    ),
+    Definition(
+        name="f1",
+        text="harmonic mean of precision and recall of the second class",
+        prepare=_binary(
+            lambda c, p, t: (2 * c[:, 1], p[:, 1] + t[:, 1]),
+            "class {positive} is neither there nor predicted",
+        ),
+    ),
+)
+"""Of tables of two classes, of which the second one is the positive."""
+
+MANY: tuple[Definition, ...] = (
+    Definition(
+        name="top_5_accuracy",
+        text="share of examples whose label is among the five largest logits, the first among ties",
+        prepare=_top(5),
+    ),
+)
+"""Of tables of more than five classes."""

@@ -59,7 +59,8 @@ def bootstrap_weights(
         the variance of a mean over replicates is unbiased in small strata too; a stratum of one
         example is kept as it is.
     """
-    weights = np.ones((replicates, len(strata)))
+    # One example's weights lie together: what is summed over examples reads whole cache lines.
+    weights = np.ones((len(strata), replicates)).T
     order = np.argsort(strata, kind="stable")
     _, starts = np.unique(strata[order], return_index=True)
     for members in np.split(order, starts[1:]):

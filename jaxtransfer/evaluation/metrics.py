@@ -7,20 +7,49 @@ import numpy as np
 
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.calibration import CALIBRATION
-from jaxtransfer.evaluation.classification import CLASSIFICATION
+from jaxtransfer.evaluation.classification import BINARY, CLASSIFICATION, MANY
 from jaxtransfer.evaluation.definition import Definition, Measured, check_bounds, describe
-from jaxtransfer.evaluation.intervals import acceleration, bca, check_confidence, cut, wilson
-from jaxtransfer.evaluation.statistic import Undefined
+from jaxtransfer.evaluation.intervals import (
+    acceleration,
+    bca,
+    bootstrap_weights,
+    check_confidence,
+    chunks,
+    cut,
+    wilson,
+)
+from jaxtransfer.evaluation.multilabel import MULTILABEL
+from jaxtransfer.evaluation.ranking import RANKING
+from jaxtransfer.evaluation.regression import REGRESSION
+from jaxtransfer.evaluation.rows import Rows
+from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.evaluation.token_losses import TOKENS
 
 METRICS: dict[str, dict[str, Definition]] = {
-    "classification": {d.name: d for d in (*CLASSIFICATION, *CALIBRATION)},
+    kind: {defined.name: defined for defined in definitions}
+    for kind, definitions in (
+        ("classification", (*CLASSIFICATION, *CALIBRATION, *BINARY, *MANY)),
+        ("multilabel", MULTILABEL),
+        ("regression", REGRESSION),
+        ("ranking", RANKING),
+        ("tokens", TOKENS),
+    )
 }
 """Definitions by the kind of table, then by name."""
 
 
+def names_for(table: Rows) -> list[str]:
+    """The metrics that a table of its kind and number of classes can have."""
+    left_out: tuple[Definition, ...] = ()
+    if isinstance(table, Predictions):
+        left_out = () if len(table.classes) == 2 else BINARY
+        left_out += () if len(table.classes) > 5 else MANY
+    return [name for name, found in METRICS[table.kind].items() if found not in left_out]
+
+
 def measure(
-    table: Predictions,
+    table: Rows,
     names: Sequence[str | Definition] | None = None,
     *,
     confidence: float = 0.95,
@@ -31,7 +60,7 @@ def measure(
 
     Args:
       table: the predictions.
-      names: metrics by name or definition; None means all of the table's kind.
+      names: metrics by name or definition; None means all that a table of its kind can have.
       confidence: nominal coverage of the intervals.
       seed: of the bootstrap; a metric's interval does not depend on which others are measured.
       replicates: bootstrap samples (and simulations); 0 gives no bootstrap interval.
@@ -41,9 +70,25 @@ def measure(
     """
     check_confidence(confidence)
     chosen = [
-        definition(name, table.kind) for name in (METRICS[table.kind] if names is None else names)
+        definition(name, table.kind) for name in (names_for(table) if names is None else names)
     ]
-    return {d.name: _measure(table, d, confidence, seed, replicates) for d in chosen}
+    prepared = {defined.name: defined.prepare(table) for defined in chosen}
+    resampled = _resample_together(
+        [
+            statistic
+            for defined in chosen
+            if defined.interval == "bca"
+            and isinstance(statistic := prepared[defined.name], Statistic)
+        ],
+        seed,
+        replicates,
+    )
+    return {
+        defined.name: _measure(
+            defined, prepared[defined.name], resampled, len(table), confidence, seed, replicates
+        )
+        for defined in chosen
+    }
 
 
 def definition(name: str | Definition, kind: str = "classification") -> Definition:
@@ -62,49 +107,83 @@ def definition(name: str | Definition, kind: str = "classification") -> Definiti
     return known[name]
 
 
-def value(table: Predictions, name: str | Definition) -> float | None:
+def value(table: Rows, name: str | Definition) -> float | None:
     """The metric alone, for selection inside a loop; None where it is undefined."""
     defined = definition(name, table.kind)
     if defined.interval == "simulation":
-        return _measure(table, defined, 0.95, 0, 1000).value
+        return measure(table, [defined])[defined.name].value
     statistic = defined.prepare(table)
     return None if isinstance(statistic, Undefined) else statistic.value
 
 
+def _resample_together(
+    statistics: Sequence[Statistic], seed: int, replicates: int
+) -> dict[int, np.ndarray]:
+    """Bootstrap replicates by the identity of a statistic.
+
+    Statistics of the same strata share each draw of weights, which is the one that each would
+    have drawn alone.
+    """
+    found = {}
+    shared: list[Statistic] = []
+    for statistic in statistics:
+        if type(statistic).resample is Statistic.resample:
+            shared.append(statistic)
+        else:
+            found[id(statistic)] = statistic.resample(np.random.default_rng(seed), replicates)
+    while shared:
+        labels = shared[0].labels
+        alike = [s for s in shared if s.labels is labels or np.array_equal(s.labels, labels)]
+        shared = [s for s in shared if s not in alike]
+        rng = np.random.default_rng(seed)
+        parts: list[list[np.ndarray]] = [[] for _ in alike]
+        for count in chunks(replicates, len(labels)):
+            weights = bootstrap_weights(labels, count, rng)
+            for part, statistic in zip(parts, alike):
+                part.append(statistic.weighted(weights))
+        for part, statistic in zip(parts, alike):
+            found[id(statistic)] = np.concatenate(part) if part else np.empty(0)
+    return found
+
+
 def _measure(
-    table: Predictions, defined: Definition, confidence: float, seed: int, replicates: int
+    defined: Definition,
+    statistic: Statistic | Undefined,
+    resampled: dict[int, np.ndarray],
+    rows: int,
+    confidence: float,
+    seed: int,
+    replicates: int,
 ) -> Measured:
-    n = len(table)
-    statistic = defined.prepare(table)
     if isinstance(statistic, Undefined):
         return Measured(
             name=defined.name,
             value=None,
             ci=None,
-            n=n,
+            n=rows,
             definition=defined.text,
             undefined=statistic.reason,
         )
+    n = len(statistic.labels)
     measured = functools.partial(
         Measured, name=defined.name, n=n, definition=describe(defined, statistic)
     )
-    rng = np.random.default_rng(seed)
     if defined.interval == "simulation":
-        simulated = statistic.resample(rng, max(1, replicates))
+        simulated = statistic.resample(np.random.default_rng(seed), max(1, replicates))
         low, high = np.quantile(simulated, [0.5 - confidence / 2, 0.5 + confidence / 2])
         return measured(value=float(simulated.mean()), ci=(float(low), float(high)))
-    check_bounds(defined, statistic.value)
+    found = statistic.value
+    check_bounds(defined, found)
     if defined.interval == "wilson":
-        share = statistic.value
-        return measured(value=share, ci=wilson(round(share * n), n, confidence))
+        return measured(value=found, ci=wilson(round(found * n), n, confidence))
     if replicates < 1:
-        return measured(value=statistic.value, ci=None, undefined="interval not asked for")
+        return measured(value=found, ci=None, undefined="interval not asked for")
     ci = bca(
-        statistic.value,
-        statistic.resample(rng, replicates),
+        found,
+        resampled[id(statistic)],
         acceleration(statistic.leave_one_out(), statistic.labels),
         confidence,
     )
     if isinstance(ci, str):
-        return measured(value=statistic.value, ci=None, undefined=ci)
-    return measured(value=statistic.value, ci=cut(ci, defined.bounds))
+        return measured(value=found, ci=None, undefined=ci)
+    return measured(value=found, ci=cut(ci, defined.bounds))

@@ -15,8 +15,8 @@ from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
 from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks, cut
 from jaxtransfer.evaluation.metrics import definition
+from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
-from jaxtransfer.evaluation.table import Predictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,8 @@ class PairedDifference:
 
 
 def paired_difference(
-    a: Sequence[Predictions],
-    b: Sequence[Predictions],
+    a: Sequence[Rows],
+    b: Sequence[Rows],
     metric: str | Definition,
     *,
     confidence: float = 0.95,
@@ -149,7 +149,7 @@ def paired_difference(
     span = None if math.isinf(reach) else reach
     fixed: dict[str, Any] = {
         "metric": defined.name,
-        "n": len(reference),
+        "n": len(left[0].labels) if isinstance(left[0], Statistic) else len(reference),
         "seeds": len(a),
         "margin": margin,
         "confidence": confidence,
@@ -166,7 +166,8 @@ def paired_difference(
     text = describe(defined, statistics[0][0])
     differences = np.array([one.value - other.value for one, other in statistics])
     value = float(differences.mean())
-    examples = _example_variance(statistics, reference, replicates, seed)
+    strata = statistics[0][0].labels
+    examples = _example_variance(statistics, strata, replicates, seed)
     seeds = float(differences.var(ddof=1)) / len(a) if len(a) > 1 else 0.0
     # Rounding of equal sums is no variance.
     examples, seeds = (0.0 if v < 1e-24 * max(1.0, value**2) else v for v in (examples, seeds))
@@ -185,8 +186,8 @@ def paired_difference(
             definition=text,
             note="; ".join([*notes, "the two do not differ on these examples"]),
         )
-    counts = np.bincount(reference.labels)
-    freedom = len(reference) - int((counts > 0).sum())
+    counts = np.bincount(strata)
+    freedom = len(strata) - int((counts > 0).sum())
     if freedom < 1:
         reason = "one example in each class labelled: the variance of examples is unknown"
         return _without_interval(fixed, text, reason, value)
@@ -242,16 +243,16 @@ def holm(p_values: Sequence[float]) -> Float[np.ndarray, "m"]:
 
 def _example_variance(
     statistics: Sequence[tuple[Statistic, Statistic]],
-    table: Predictions,
+    strata: np.ndarray,
     replicates: int,
     seed: int,
 ) -> float:
     """Variance over bootstrap samples of the examples of the difference averaged over seeds."""
     rng = np.random.default_rng(seed)
     means = []
-    for count in chunks(replicates, len(table)):
+    for count in chunks(replicates, len(strata)):
         # Unbiased also where a class has few examples, which plain resampling is not.
-        weights = bootstrap_weights(table.labels, count, rng, rescaled=True)
+        weights = bootstrap_weights(strata, count, rng, rescaled=True)
         pairs = [one.weighted(weights) - other.weighted(weights) for one, other in statistics]
         means.append(np.mean(pairs, axis=0))
     return float(np.concatenate(means).var(ddof=1))

@@ -17,13 +17,13 @@ from jaxtransfer.evaluation.intervals import (
     cut,
     wilson,
 )
-from jaxtransfer.evaluation.metrics import METRICS, definition, measure
+from jaxtransfer.evaluation.metrics import definition, measure, names_for
+from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
-from jaxtransfer.evaluation.table import Predictions
 
 
 def measure_seeds(
-    tables: Sequence[Predictions],
+    tables: Sequence[Rows],
     names: Sequence[str | Definition] | None = None,
     *,
     confidence: float = 0.95,
@@ -54,16 +54,25 @@ def measure_seeds(
         raise EvaluationError("there is no table to measure")
     aligned = [tables[0], *(table.align(tables[0]) for table in tables[1:])]
     kind = tables[0].kind
-    chosen = [definition(name, kind) for name in (METRICS[kind] if names is None else names)]
-    if all(np.array_equal(table.logits, aligned[0].logits) for table in aligned):
+    chosen = [definition(name, kind) for name in (names_for(tables[0]) if names is None else names)]
+    if all(_alike(table, aligned[0]) for table in aligned):
         return measure(aligned[0], chosen, confidence=confidence, seed=seed, replicates=replicates)
     return {
         defined.name: _measure(aligned, defined, confidence, seed, replicates) for defined in chosen
     }
 
 
+def _alike(table: Rows, other: Rows) -> bool:
+    """Whether two tables of the same rows predict the same."""
+    return all(
+        np.array_equal(getattr(table, name), getattr(other, name))
+        for name in table.PAYLOAD
+        if name not in table.TRUTH
+    )
+
+
 def _measure(
-    tables: Sequence[Predictions],
+    tables: Sequence[Rows],
     defined: Definition,
     confidence: float,
     seed: int,
@@ -97,7 +106,8 @@ def _measure(
         statistics.append(statistic)
     values = np.array([statistic.value for statistic in statistics])
     text = f"{describe(defined, statistics[0])}; mean over {size} seeds, t interval"
-    labels = tables[0].labels
+    labels = statistics[0].labels
+    n = len(labels)
     freedom = n - len(np.unique(labels))
     if freedom < 1:
         return Measured(

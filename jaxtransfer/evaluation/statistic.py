@@ -140,59 +140,25 @@ class MeanStatistic(Statistic):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class RankStatistic(Statistic):
-    """Macro average over classes of the area under the ROC curve of each class against the rest.
+class SumsStatistic(Statistic):
+    """A smooth function of sums over examples, such as a ratio.
 
-    The area is the share of (positive, negative) pairs in which the positive scores higher, ties
-    one half (Mann-Whitney), from exact ranks.
+    Attributes:
+      numbers: (n, m) what is summed.
+      function: from sums (r, m) to the statistic (r,).
     """
 
-    scores: Float[np.ndarray, "n k"]
-
-    @functools.cached_property
-    def _orders(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Of each class: positives, negatives by score, how many are below or not above each."""
-        orders = []
-        for column in range(self.scores.shape[1]):
-            positives = np.flatnonzero(self.labels == column)
-            negatives = np.flatnonzero(self.labels != column)
-            negatives = negatives[np.argsort(self.scores[negatives, column], kind="stable")]
-            sought = self.scores[negatives, column], self.scores[positives, column]
-            lower = np.searchsorted(*sought, "left")
-            orders.append((positives, negatives, lower, np.searchsorted(*sought, "right")))
-        return orders
+    numbers: Float[np.ndarray, "n m"]
+    function: Callable[[np.ndarray], np.ndarray]
 
     def weighted(self, weights):
         """See Statistic."""
-        total = np.zeros(len(weights))
-        for positives, negatives, lower, not_above in self._orders:
-            passed = np.zeros((len(weights), len(negatives) + 1))
-            np.cumsum(np.take(weights, negatives, axis=1), axis=1, out=passed[:, 1:])
-            wins = np.take(passed, lower, axis=1) + np.take(passed, not_above, axis=1)
-            up = np.take(weights, positives, axis=1)
-            total += (up * wins).sum(axis=1) / (2 * up.sum(axis=1) * passed[:, -1])
-        return total / len(self._orders)
+        return self.function(weights @ self.numbers)
 
     def leave_one_out(self):
         """See Statistic."""
-        n, classes = self.scores.shape
-        total = np.zeros(n)
-        for column in range(classes):
-            positive = self.labels == column
-            ups, downs = self.scores[positive, column], self.scores[~positive, column]
-            wins = np.empty(n)
-            wins[positive] = _pairs_above(ups, downs)
-            wins[~positive] = len(ups) - _pairs_above(downs, ups)
-            pairs = wins[positive].sum()
-            rest = np.where(positive, (len(ups) - 1) * len(downs), len(ups) * (len(downs) - 1))
-            total += (pairs - wins) / np.maximum(1, rest)
-        return total / classes
-
-
-def _pairs_above(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each score, how many of the others it exceeds, ties one half."""
-    others = np.sort(others)
-    return (np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")) / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.function(self.numbers.sum(axis=0) - self.numbers)
 
 
 def grouped_sum(
@@ -203,6 +169,10 @@ def grouped_sum(
     >>> grouped_sum(np.array([[1.0, 2.0, 4.0]]), np.array([7, 3, 7]))
     (array([3, 7]), array([[2., 5.]]))
     """
-    order = np.argsort(groups, kind="stable")
-    present, starts = np.unique(groups[order], return_index=True)
-    return present, np.add.reduceat(numbers[:, order], starts, axis=1)
+    from scipy.sparse import csr_array
+
+    present, index = np.unique(groups, return_inverse=True)
+    order = np.argsort(index.ravel(), kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(index.ravel()))])
+    members = csr_array((np.ones(len(order)), order, starts), shape=(len(present), len(order)))
+    return present, (members @ np.ascontiguousarray(numbers.T)).T

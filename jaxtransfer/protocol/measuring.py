@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.definition import Definition, Measured
 from jaxtransfer.evaluation.metrics import measure
-from jaxtransfer.evaluation.table import Predictions, concatenate
+from jaxtransfer.evaluation.rows import Rows, concatenate
+from jaxtransfer.evaluation.tables import load_table
 from jaxtransfer.protocol.problem import ACCEPT, TUNE
 
 VALIDATION = "validation"
@@ -17,14 +18,14 @@ BOTH_HALVES = (
 )
 
 
-def is_halved(table: Predictions, split: str | None) -> bool:
+def is_halved(table: Rows, split: str | None) -> bool:
     """Whether `validation` is asked of a table that holds it as the two halves of a ladder."""
     names = set() if table.split is None else set(table.split.tolist())
     return split == VALIDATION and VALIDATION not in names and {TUNE, ACCEPT} <= names
 
 
 def measure_split(
-    table: Predictions,
+    table: Rows,
     split: str | None,
     metrics: Sequence[str | Definition] | None = None,
     *,
@@ -48,7 +49,7 @@ def measure_split(
 
 
 def measure_tables(
-    tables: Sequence[Predictions],
+    tables: Sequence[Rows],
     split: str | None = None,
     metrics: Sequence[str | Definition] | None = None,
     *,
@@ -70,7 +71,7 @@ def measure_tables(
     return measured
 
 
-def load_tables(path: pathlib.Path) -> list[Predictions]:
+def load_tables(path: pathlib.Path) -> list[Rows]:
     """The predictions of a file, or of every run in a work directory.
 
     Raises:
@@ -78,8 +79,8 @@ def load_tables(path: pathlib.Path) -> list[Predictions]:
       EvaluationError: if a file cannot be read.
     """
     if not path.is_dir():
-        return [Predictions.load(path)]
+        return [load_table(path)]
     found = sorted((path / "predictions").glob("*.npz"))
     if not found:
         raise WorkdirError(f"{path} holds no predictions/*.npz; is the run finished?")
-    return [Predictions.load(file) for file in found]
+    return [load_table(file) for file in found]

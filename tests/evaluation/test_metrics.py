@@ -42,6 +42,7 @@ TABLES = {
     "random": draw(200, 5),
     "binary": draw(100, 2, seed=1),
     "ties": draw(150, 3, seed=2, step=1.0),
+    "many": draw(150, 7, seed=6, step=0.5),
     "absent class": draw(80, 4, seed=3, classes=[0, 2, 3]),
     "one class": draw(20, 3, seed=4, classes=[1]),
     "one example": draw(1, 3, seed=5),
@@ -66,6 +67,8 @@ def test_metrics_agree_with_scikit_learn(name):
         "nll": sk.log_loss(y, p, labels=np.arange(p.shape[1])),
         "brier": ((p - one_hot) ** 2).sum(axis=1).mean(),
     }
+    if len(y) > 1:
+        expected["mcc"] = sk.matthews_corrcoef(y, predicted)
     for metric, number in expected.items():
         assert value(table, metric) == pytest.approx(number, abs=1e-12), metric
 
@@ -167,9 +170,17 @@ def test_the_order_of_rows_changes_no_value():
         assert value(table, name) == value(shuffled, name)
 
 
-@pytest.mark.parametrize("name", [n for n, d in METRICS.items() if d.interval != "simulation"])
-@pytest.mark.parametrize("table", [TABLES["random"], TABLES["ties"]])
-def test_weights_are_repetitions_and_leave_one_out_leaves_one_out(name, table):
+WEIGHABLE = [
+    (draw_name, name)
+    for draw_name in ("random", "ties", "binary", "many")
+    for name in metrics.names_for(TABLES[draw_name])
+    if METRICS[name].interval != "simulation"
+]
+
+
+@pytest.mark.parametrize(("of", "name"), WEIGHABLE)
+def test_weights_are_repetitions_and_leave_one_out_leaves_one_out(of, name):
+    table = TABLES[of]
     rng = np.random.default_rng(0)
     statistic = METRICS[name].prepare(table)
     weights = rng.integers(1, 3, (4, len(table)))
@@ -185,7 +196,9 @@ def test_weights_are_repetitions_and_leave_one_out_leaves_one_out(name, table):
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest():
-    with pytest.raises(EvaluationError, match="unknown metric 'macro-f1' of classification; nearest: 'macro_f1'"):
+    with pytest.raises(
+        EvaluationError, match="unknown metric 'macro-f1' of classification; nearest: 'macro_f1'"
+    ):
         measure(TABLES["random"], ["macro-f1"])
 
 
@@ -223,3 +236,112 @@ def test_a_thousand_replicates_of_macro_f1_on_2000_rows_take_well_under_a_second
     start = time.process_time()
     measure(table, ["macro_f1"], replicates=1000)
     assert time.process_time() - start < 0.5
+
+
+@pytest.mark.parametrize("name", ["random", "binary", "ties", "many", "constant", "perfect"])
+def test_average_precision_agrees_with_scikit_learn(name):
+    table = TABLES[name]
+    odds = log_odds(table.logits)
+    expected = np.mean(
+        [sk.average_precision_score(table.labels == c, odds[:, c]) for c in range(odds.shape[1])]
+    )
+    assert value(table, "average_precision_macro") == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["random", "binary", "ties", "absent class"])
+def test_agreement_with_scikit_learn_holds_for_weighted_examples(name):
+    table = TABLES[name]
+    weights = np.random.default_rng(3).uniform(0.1, 3, len(table))
+    y, predicted, p = table.labels, table.predicted, softmax(table.logits)
+    k, odds = p.shape[1], log_odds(table.logits)
+    fixed = {"labels": np.unique(y), "zero_division": 0.0, "sample_weight": weights}
+    expected = {
+        "accuracy": sk.accuracy_score(y, predicted, sample_weight=weights),
+        "balanced_accuracy": sk.recall_score(y, predicted, average="macro", **fixed),
+        "macro_f1": sk.f1_score(y, predicted, average="macro", **fixed),
+        "weighted_f1": sk.f1_score(y, predicted, average="weighted", **fixed),
+        "mcc": sk.matthews_corrcoef(y, predicted, sample_weight=weights),
+        "cohen_kappa": sk.cohen_kappa_score(y, predicted, sample_weight=weights),
+        "nll": sk.log_loss(y, p, labels=np.arange(k), sample_weight=weights),
+    }
+    if len(np.unique(y)) == k:
+        for metric, score in (
+            ("auroc_ovr_macro", sk.roc_auc_score),
+            ("average_precision_macro", sk.average_precision_score),
+        ):
+            by_class = [score(y == c, odds[:, c], sample_weight=weights) for c in range(k)]
+            expected[metric] = np.mean(by_class)
+    for metric, number in expected.items():
+        found = METRICS[metric].prepare(table).weighted(weights[None])[0]
+        assert found == pytest.approx(number, abs=1e-12), metric
+
+
+def test_binary_metrics_agree_with_scikit_learn():
+    table = TABLES["binary"]
+    y, predicted = table.labels, table.predicted
+    for metric, number in {
+        "precision": sk.precision_score(y, predicted),
+        "recall": sk.recall_score(y, predicted),
+        "specificity": sk.recall_score(y, predicted, pos_label=0),
+        "f1": sk.f1_score(y, predicted),
+        "cohen_kappa": sk.cohen_kappa_score(y, predicted),
+    }.items():
+        assert value(table, metric) == pytest.approx(number, abs=1e-12), metric
+
+
+def test_binary_metrics_without_a_denominator_are_undefined_with_their_reason():
+    never = make([0, 1, 0], [[1, 0], [1, 0], [1, 0]])
+    assert measure(never, ["precision"])["precision"].undefined == (
+        "'class 1' is never predicted, n=3"
+    )
+    assert value(never, "recall") == 0.0
+    only = make([0, 0], [[1, 0], [1, 0]])
+    found = measure(only, ["recall", "f1", "specificity"])
+    assert found["recall"].value is None
+    assert "class 'class 1' has no example, n=2" in found["recall"].undefined
+    assert "neither there nor predicted" in found["f1"].undefined
+    assert found["specificity"].value == 1.0
+
+
+def test_binary_metrics_are_measured_of_two_classes_only():
+    assert "f1" in measure(TABLES["binary"], replicates=2)
+    assert "f1" not in measure(TABLES["random"], replicates=2)
+    asked = measure(TABLES["random"], ["f1"])["f1"]
+    assert asked.value is None
+    assert asked.undefined == "it is of two classes, and the table has 5"
+
+
+def test_top_5_accuracy_counts_the_first_classes_among_ties():
+    table = make([4, 5, 6], np.zeros((3, 7)))
+    assert value(table, "top_5_accuracy") == pytest.approx(1 / 3)
+    assert value(TABLES["many"], "top_5_accuracy") == pytest.approx(
+        sk.top_k_accuracy_score(
+            TABLES["many"].labels,
+            TABLES["many"].logits - 1e-9 * np.arange(7),
+            k=5,
+            labels=np.arange(7),
+        )
+    )
+
+
+def test_equal_probabilities_of_a_file_stay_equal():
+    """Rounding of a normaliser would break ties, and the area with them."""
+    rng = np.random.default_rng(0)
+    p = rng.integers(1, 6, 400) / 7
+    labels = (rng.random(400) < p).astype(int)
+    table = Predictions(
+        ids=np.arange(400),
+        labels=labels,
+        logits=np.log(np.stack([1 - p, p], axis=1)),
+        classes=("no", "yes"),
+        normalised=True,
+    )
+    for metric, score in (
+        ("auroc_ovr_macro", sk.roc_auc_score(labels, p)),
+        (
+            "average_precision_macro",
+            (sk.average_precision_score(labels, p) + sk.average_precision_score(1 - labels, 1 - p))
+            / 2,
+        ),
+    ):
+        assert value(table, metric) == pytest.approx(score, abs=1e-12)

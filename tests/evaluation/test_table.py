@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import EvaluationError, WorkdirError
-from jaxtransfer.evaluation.table import Predictions, concatenate
+from jaxtransfer.evaluation.rows import concatenate
+from jaxtransfer.evaluation.table import Predictions
 
 
 def make(**changes):
@@ -148,8 +149,8 @@ def test_a_failed_write_keeps_the_old_file_and_names_it(tmp_path, monkeypatch):
 
 
 def test_another_suffix_is_refused(tmp_path):
-    with pytest.raises(EvaluationError, match=r"end the name in \.npz"):
-        make().save(pathlib.Path(tmp_path) / "t.csv")
+    with pytest.raises(EvaluationError, match=r"end the name in one"):
+        make().save(pathlib.Path(tmp_path) / "t.json")
 
 
 def test_select_takes_a_split_and_names_those_there_are():

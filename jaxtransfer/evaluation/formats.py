@@ -1,0 +1,285 @@
+"""Files of named columns: `.npz` of plain arrays, Parquet (known by its first bytes) and CSV.
+
+A matrix is one array of an npz file, a list column of Parquet, or several columns `NAME_0`,
+`NAME_1`, ... of either text or Parquet.
+"""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from jaxtransfer.errors import EvaluationError, WorkdirError
+
+SUFFIXES = (".npz", ".parquet", ".csv")
+WORDS = ("id", "split", "group", "label", "query", "item", "kind")
+"""Columns of text files that stay text; `group_...` and `label_...` do too."""
+
+
+class Columns(dict[str, np.ndarray]):
+    """The columns of one file, by name; what a table takes, it takes out.
+
+    Attributes:
+      source: the file, for messages.
+      asked: names that were asked for, for messages.
+    """
+
+    def __init__(self, columns: dict[str, np.ndarray], source: str):
+        super().__init__(columns)
+        self.source = source
+        self.asked: list[str] = []
+
+    def need(self, name: str) -> np.ndarray:
+        """Takes a column out.
+
+        Raises:
+          EvaluationError: naming the file and what it has, if there is none.
+        """
+        self.asked.append(name)
+        if name not in self:
+            raise EvaluationError(
+                f"{self.source}: column {name!r} is missing; the file has {sorted(self)}"
+            )
+        return self.pop(name)
+
+    def find(self, name: str) -> np.ndarray | None:
+        """Takes a column out, or None where there is none."""
+        self.asked.append(name)
+        return self.pop(name, None)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a column, in one or in several (`NAME_...`)."""
+        return name in self or any(key.startswith(f"{name}_") for key in self)
+
+    def matrix(self, name: str) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+        """Takes a matrix out: itself and None, or `NAME_...` side by side and their suffixes.
+
+        Numbered columns come in the order of their numbers, which must be 0, 1, ...; others in the
+        file's order.
+
+        Raises:
+          EvaluationError: if it is there in both ways, or numbers are left out.
+        """
+        self.asked.append(name)
+        parts = [key for key in self if key.startswith(f"{name}_")]
+        if name in self:
+            if parts:
+                raise EvaluationError(
+                    f"{self.source}: column {name!r} is there twice, as {parts[0]!r} too"
+                )
+            return self.pop(name), None
+        if not parts:
+            return None, None
+        suffixes = [key.removeprefix(f"{name}_") for key in parts]
+        if all(suffix.isdigit() for suffix in suffixes):
+            parts.sort(key=lambda key: int(key.removeprefix(f"{name}_")))
+            suffixes = [key.removeprefix(f"{name}_") for key in parts]
+            expected = [str(number) for number in range(len(parts))]
+            if suffixes != expected:
+                lacking = sorted(set(expected) - set(suffixes), key=int)
+                raise EvaluationError(
+                    f"{self.source}: columns '{name}_...' have no '{name}_{lacking[0]}'; number them"
+                    " from 0"
+                )
+        return np.stack([self.pop(key) for key in parts], axis=1), tuple(suffixes)
+
+
+def read(path: pathlib.Path) -> Columns:
+    """Reads all columns of a file.
+
+    Raises:
+      EvaluationError: naming the file, and the column and row where there is one.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        raise EvaluationError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise EvaluationError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if start == b"PAR1":
+        return Columns(_read_parquet(path), str(path))
+    if ".csv" in path.suffixes and not start.startswith(b"PK"):
+        return Columns(_read_csv(path), str(path))
+    return Columns(_read_npz(path), str(path))
+
+
+def write(path: pathlib.Path, columns: dict[str, np.ndarray]) -> pathlib.Path:
+    """Writes columns to one file: all of it or, on failure, what stood there before.
+
+    Raises:
+      EvaluationError: if the path ends in none of SUFFIXES.
+      WorkdirError: if the file cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise EvaluationError(
+            f"{path}: a predictions table is a file of {', '.join(SUFFIXES)}; end the name in one"
+        )
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = file.name
+            if path.suffix == ".npz":
+                np.savez(file, allow_pickle=False, **columns)
+            else:
+                _write_arrow(file, columns, path.suffix)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        raise WorkdirError(
+            f"{path}: the predictions cannot be written: {error.strerror or error}"
+        ) from error
+    return path
+
+
+def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise EvaluationError(
+            f"{path}: not a readable .npz of plain arrays ({error}); pickled objects are refused"
+        ) from error
+
+
+def _is_word(name: str) -> bool:
+    return name in WORDS or name.startswith(("group_", "label_"))
+
+
+def _read_csv(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import pyarrow
+    from pyarrow import csv
+
+    try:
+        with csv.open_csv(path) as reader:
+            names = reader.schema.names
+    except pyarrow.ArrowInvalid as error:
+        raise EvaluationError(f"{path}: not a readable CSV file: {error}") from None
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise EvaluationError(f"{path}: column {repeated[0]!r} is there twice")
+    types = {n: pyarrow.string() if _is_word(n) else pyarrow.float64() for n in names}
+    options = csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[""])
+    try:
+        table = csv.read_csv(path, convert_options=options)
+    except pyarrow.ArrowInvalid as error:
+        place = _first_bad_number(path, [n for n in names if not _is_word(n)])
+        raise EvaluationError(f"{path}: {place or f'not a readable CSV file: {error}'}") from None
+    return {name: _array(table.column(name), path, name) for name in names}
+
+
+def _first_bad_number(path: pathlib.Path, columns: list[str]) -> str | None:
+    """Where a text stands in a column of numbers; None if the file is broken otherwise."""
+    import pyarrow
+    from pyarrow import csv
+
+    options = csv.ConvertOptions(column_types={name: pyarrow.string() for name in columns})
+    try:
+        table = csv.read_csv(path, convert_options=options)
+    except pyarrow.ArrowInvalid:
+        return None
+    for name in columns:
+        for row, text in enumerate(table.column(name).to_pylist()):
+            try:
+                float(text)
+            except (TypeError, ValueError):
+                return f"column {name!r}, row {row}: {text!r} is no number"
+    return None
+
+
+def _read_parquet(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path, partitioning=None)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise EvaluationError(f"{path}: not a readable Parquet file: {error}") from None
+    names = table.column_names
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise EvaluationError(f"{path}: column {repeated[0]!r} is there twice")
+    # An index that pandas added to the file is no column of the table.
+    return {n: _array(table.column(n), path, n) for n in names if not n.startswith("__index_level")}
+
+
+def _array(column: Any, path: pathlib.Path, name: str) -> np.ndarray:
+    import pyarrow
+
+    if column.null_count:
+        row = column.is_null().index(True).as_py()
+        raise EvaluationError(f"{path}: column {name!r}, row {row}: there is no value")
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    lists = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
+    if any(is_list(kind) for is_list in lists):
+        return _matrix(column.combine_chunks(), path, name)
+    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        return np.array(column.to_pylist(), dtype=np.str_)
+    if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
+        raise EvaluationError(f"{path}: column {name!r} holds {kind}; numbers or texts are read")
+    return column.to_numpy()
+
+
+def _matrix(column: Any, path: pathlib.Path, name: str) -> np.ndarray:
+    """A list column as a matrix; lists of different length become an array of arrays."""
+    import pyarrow
+
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = pyarrow.concat_arrays(column.chunks)
+    rows = len(column)
+    flat = column.flatten()
+    if flat.null_count:
+        raise EvaluationError(f"{path}: column {name!r} has lists with missing values")
+    values = flat.to_numpy(zero_copy_only=False)
+    if pyarrow.types.is_fixed_size_list(column.type):
+        return values.reshape(rows, -1)
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    if rows and (lengths == lengths[0]).all():
+        return values.reshape(rows, -1)
+    ragged = np.empty(rows, dtype=object)
+    ragged[:] = np.split(values, np.cumsum(lengths)[:-1])
+    return ragged
+
+
+def _write_arrow(file: Any, columns: dict[str, np.ndarray], suffix: str) -> None:
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    columns = dict(columns)
+    classes = columns.pop("classes", None)
+    plain: dict[str, Any] = {}
+    for name, column in columns.items():
+        if column.ndim == 0:
+            plain[name] = np.full(len(columns["id"]), column[()])
+        elif column.ndim == 1:
+            plain[name] = column
+        else:
+            ends = range(column.shape[1]) if classes is None else classes.tolist()
+            plain |= {f"{name}_{end}": column[:, place] for place, end in enumerate(ends)}
+    if classes is not None:
+        numbered = all(name.isdigit() for name in classes.tolist())
+        if numbered and classes.tolist() != [str(place) for place in range(len(classes))]:
+            raise EvaluationError(
+                f"classes named {classes.tolist()[:3]} would be taken for numbers of columns in a"
+                f" {suffix} file; save the table as .npz"
+            )
+        if "label" in plain:
+            plain["label"] = classes[plain["label"]]
+    table = pyarrow.table({name: pyarrow.array(column) for name, column in plain.items()})
+    if suffix == ".parquet":
+        parquet.write_table(table, file)
+    else:
+        csv.write_csv(table, file)
