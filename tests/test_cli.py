@@ -210,7 +210,8 @@ def test_overrides_reach_the_run(config, tmp_path):
         (["--config.data.kind=text_foldr"], "nearest: 'text_folder'"),
         (["--config.data.path=/nowhere/at/all"], "/nowhere/at/all"),
         (["--config.splits.train_per_class=1000"], "but there are 90"),
-        (["--config.acceptance.metric=f1"], "unknown metric 'f1'"),
+        (["--config.acceptance.metric=f2"], "unknown metric 'f2'"),
+        (["--config.acceptance.metric=f1"], "it is of two classes, and the table has 3"),
     ],
 )
 def test_a_wrong_value_is_one_message_and_status_2(config, tmp_path, capsys, words, message):

@@ -25,7 +25,7 @@ from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.pretrained.fingerprint import fingerprint
 from jaxtransfer.protocol.settings import LadderSettings
-from jaxtransfer.tasks import Task
+from jaxtransfer.tasks import Classification, Task
 
 TRAIN, TUNE, ACCEPT, CALIBRATION, TEST = "train", "tune", "accept", "calibration", "test"
 EVALUATED = (TUNE, ACCEPT, CALIBRATION, TEST)
@@ -101,9 +101,7 @@ def prepare(settings: LadderSettings) -> Problem:
     if raw.labels is None:
         raise DataError("a ladder needs labels: name the column or array of them in config.data")
     table, duplicates = deduplicate(raw)
-    task = tasks.from_config(
-        {**settings.task, "classes": table.classes, "criterion": settings.acceptance.metric}
-    )
+    task = _task(settings, table.classes)
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     sizes = {name: size for name, size in settings.splits.sizes.items() if size}
     per_class = settings.splits.train_per_class
@@ -194,6 +192,15 @@ def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
                 )
 
 
+def _task(settings: LadderSettings, classes: tuple[str, ...]) -> Task:
+    """The task of the data's classes; what decides is among its metrics."""
+    metric = settings.acceptance.metric
+    fields = {**settings.task, "classes": classes, "criterion": metric}
+    if "metrics" not in fields and metric not in Classification.metrics:
+        fields["metrics"] = (*Classification.metrics, metric)
+    return tasks.from_config(fields)
+
+
 def _check_metric(name: str, examples: Mapping[str, Examples]) -> None:
     """Refuses a metric that the labels of a deciding half leave undefined or without a variance."""
     for half in (TUNE, ACCEPT):
@@ -202,7 +209,7 @@ def _check_metric(name: str, examples: Mapping[str, Examples]) -> None:
         table = Predictions(
             ids=examples[half].ids,
             labels=labels,
-            logits=np.zeros((len(labels), len(classes))),
+            logits=np.eye(len(classes))[labels],
             classes=classes,
         )
         statistic = definition(name).prepare(table)
