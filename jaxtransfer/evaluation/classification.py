@@ -78,6 +78,18 @@ def _kappa(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> 
     return np.divide(above, 1 - chance, out=np.zeros_like(n), where=chance < 1)
 
 
+def rates_of_counts() -> dict[str, Rates]:
+    """Metrics that are functions of the counts of correct, predicted and labelled examples."""
+    return {
+        "accuracy": _accuracy,
+        "balanced_accuracy": _balanced_accuracy,
+        "macro_f1": _macro_f1,
+        "weighted_f1": _weighted_f1,
+        "mcc": _multiclass_mcc,
+        "cohen_kappa": _kappa,
+    }
+
+
 Parts = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From correct, predicted and labelled counts to a ratio's numerator and denominator."""
 
