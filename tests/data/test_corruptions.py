@@ -193,6 +193,9 @@ def test_motion_blur_spreads_a_point_along_a_line_of_its_length():
     covariance = np.cov(np.stack([rows.ravel(), columns.ravel()]), aweights=blurred.ravel(), ddof=0)
     across, along = np.linalg.eigvalsh(covariance)
     assert along == pytest.approx(np.var(positions), rel=0.05)
+    length = 25 * (41 / 224) ** 0.5
+    assert np.ptp(positions) == pytest.approx(length)
+    assert along == pytest.approx(length**2 / 12, rel=0.2)
     assert across < 0.4
 
 
@@ -233,6 +236,29 @@ def test_fog_has_its_spectrum():
         spectra.append(np.abs(np.fft.rfft2(field - field.mean()))[0, 1:30] ** 2)
     slope = np.polyfit(np.log(np.arange(1, 30)), np.log(np.mean(spectra, axis=0)), 1)[0]
     assert slope == pytest.approx(-3, abs=0.4)
+
+
+def test_fog_is_mixed_as_its_table_says(images):
+    parameters = corruption("fog").parameters
+    assert parameters(1, SHAPE[:2]) == pytest.approx((0.6, 2.0))
+    assert parameters(5, SHAPE[:2]) == pytest.approx((0.75, 1 + np.log2(1.4)))
+    black, white = (np.full((1, *SHAPE), value) for value in (0.0, 1.0))
+    dark, bright = (
+        np.stack(corrupt(x, ["a"], kind="fog", severity=1, seed=0)) for x in (black, white)
+    )
+    np.testing.assert_allclose(bright - dark, 0.4, atol=1e-6)
+    assert (dark.min(), dark.max()) == pytest.approx((0, 0.6), abs=1e-6)
+
+
+def test_what_is_covered_lies_inside_and_has_its_area():
+    image = np.zeros((20, 30))
+    for name in map(str, range(40)):
+        for share, severity in ((0.04, 1), (0.36, 5)):
+            (covered,) = corrupt([image], [name], kind="occlusion", severity=severity, seed=0)
+            rows, columns = np.nonzero(covered)
+            assert len(rows) == 600 * share
+            assert np.ptp(rows) + 1 == 20 * share**0.5
+            assert np.ptp(columns) + 1 == 30 * share**0.5
 
 
 def test_jpeg_is_pillows(images):

@@ -257,7 +257,7 @@ def test_bad_input_is_named(clean, corrupted, options, message):
         robustness(clean, corrupted, **options)
 
 
-def test_quantities_see_the_same_resamples():
+def test_quantities_see_the_same_resamples(monkeypatch):
     numbers = np.random.default_rng(0).normal(1, 1, 50)
     strata = np.zeros(50, np.int64)
     one, double = (MeanStatistic(labels=strata, numbers=numbers * f) for f in (1, 2))
@@ -268,6 +268,20 @@ def test_quantities_see_the_same_resamples():
     assert interval_of(ratio, strata, confidence=0.95).ci is None
     low, high = interval_of(a, strata, confidence=0.95).ci
     assert low < numbers.mean() < high
+    # Every chunk of resamples is drawn anew.
+    monkeypatch.setattr("jaxtransfer.evaluation.intervals.BUDGET", 100)
+    (chunked,) = resampled([[one]], seed=0, replicates=300)
+    assert len(np.unique(chunked.replicates)) > 290
     missing = Undefined("for a reason")
     assert derived(lambda x, y: x, a, missing) is missing
     assert resampled([missing, [one]], seed=0, replicates=2)[0] is missing
+
+
+def test_resamples_of_several_seeds_are_unbiased_in_small_strata():
+    numbers, strata = np.array([0.0, 1.0, 5.0, 7.0]), np.array([0, 0, 1, 1])
+    mean = MeanStatistic(labels=strata, numbers=numbers)
+    unbiased = sum(2 * numbers[strata == c].var(ddof=1) for c in (0, 1)) / 16
+    (several,) = resampled([[mean, mean]], seed=0, replicates=20_000)
+    assert several.replicates.mean(axis=0).var() == pytest.approx(unbiased, rel=0.05)
+    (alone,) = resampled([[mean]], seed=0, replicates=20_000)
+    assert alone.replicates.var() == pytest.approx(unbiased / 2, rel=0.05)
