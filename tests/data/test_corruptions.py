@@ -108,7 +108,7 @@ def test_another_process_draws_the_same(images):
         "sys.stdout.buffer.write(out.tobytes())"
     )
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONHASHSEED": "7"}
-    environment["JAX_THREEFRY_PARTITIONABLE"] = "0"
+    environment |= {"JAX_THREEFRY_PARTITIONABLE": "0", "JAX_ENABLE_X64": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program],
         input=images[5].tobytes(),
@@ -295,6 +295,7 @@ def test_grey_images_and_mixed_sizes_keep_their_shapes(images):
         ([np.zeros((3, 3))], {"kind": "gausian_noise"}, "unknown corruption .*'gaussian_noise'"),
         ([np.zeros((3, 3))], {"severity": 6}, "severity is 6; give 0 "),
         ([np.zeros((3, 3))], {"severity": 1.5}, "severity is 1.5"),
+        ([np.zeros((3, 3))], {"seed": 1.5}, "seed is 1.5; give a whole number"),
         ([np.full((3, 3), 7.0)], {}, r"image 'a' has values from 7 to 7; floats are in \[0, 1\]"),
         ([np.full((3, 3), np.nan)], {}, "image 'a' has values from nan"),
         ([np.zeros((3, 3), int)], {}, "image 'a' has dtype int64"),
@@ -322,6 +323,23 @@ def test_a_corrupted_table_feeds_examples_in_any_order(images):
     rows = np.array([68, 3, 3])
     got = Examples(pickle.loads(pickle.dumps(table)).take([3, 68]), preprocess).inputs([1, 0, 0])
     assert np.array_equal(got["image"], preprocess(expected[rows])["image"])
+
+
+def test_rows_taken_are_the_same_and_no_others_are_made(images):
+    asked = []
+
+    class Watched(list):
+        def __getitem__(self, index):
+            asked.append(index)
+            return images[index]
+
+    watched = Watched(images)
+    lazy = corrupted(from_arrays([0] * 70, ids=IDS), kind="contrast", severity=2, seed=0)
+    lazy.inputs.base = watched
+    taken = lazy.take([66, 3])
+    assert np.array_equal(np.stack(list(taken.inputs)), of(images, "contrast", 2)[[66, 3]])
+    assert asked == [66, 3]
+    assert taken.take([1]).fingerprint == lazy.take([3]).fingerprint
 
 
 def test_fingerprints_tell_corruptions_apart(images):

@@ -16,13 +16,14 @@ from jaxtransfer.data.corruptions.kinds import (
     HostImageCorruption,
     ImageCorruption,
     TextCorruption,
+    check_seed,
     check_severity,
 )
 from jaxtransfer.data.corruptions.light import LIGHT
 from jaxtransfer.data.corruptions.noise import NOISE
 from jaxtransfer.data.corruptions.spelling import SPELLING
 from jaxtransfer.data.encoding import check_text
-from jaxtransfer.data.source import Table, check_unique, raw_content
+from jaxtransfer.data.source import Table, check_unique, raw_content, take_inputs
 from jaxtransfer.errors import DataError, nearest
 
 Corruption = ImageCorruption | HostImageCorruption | TextCorruption
@@ -78,10 +79,10 @@ def corrupt(
       n texts, or arrays of the inputs' shapes and dtypes.
 
     Raises:
-      DataError: if the kind or severity is unknown, ids repeat, or an input is not what the kind
+      DataError: if the kind or severity is unknown, the seed no whole number, ids repeat, or an input is not what the kind
         corrupts, naming its id.
     """
-    chosen, severity = corruption(kind), check_severity(severity)
+    chosen, severity, seed = corruption(kind), check_severity(severity), check_seed(seed)
     names = [str(name) for name in ids]
     if len(names) != len(inputs):
         raise DataError(f"{len(inputs)} inputs have {len(names)} ids; give each its own")
@@ -119,7 +120,7 @@ def corrupt_text(
     Raises:
       DataError: if the kind is none of texts, or the severity unknown.
     """
-    chosen, severity = corruption(kind), check_severity(severity)
+    chosen, severity, seed = corruption(kind), check_severity(severity), check_seed(seed)
     if not isinstance(chosen, TextCorruption):
         raise DataError(f"{kind!r} corrupts images, not texts; of texts there are {list(TEXT)}")
     probability = chosen.values[severity - 1] if severity else 0.0
@@ -184,7 +185,7 @@ class CorruptedInputs(Sequence):
         self.options: dict[str, Any] = {
             "kind": kind,
             "severity": check_severity(severity),
-            "seed": int(seed),
+            "seed": check_seed(seed),
         }
         self._forget()
 
@@ -224,9 +225,16 @@ class CorruptedInputs(Sequence):
             raw = [_resized(v, self.size, str(self.ids[p])) for v, p in zip(raw, places)]
         return corrupt(raw, self.ids[places.start : places.stop], **self.options)
 
+    def rows(self, places: np.ndarray) -> "CorruptedInputs":
+        """The inputs at the given positions, in that order; corrupted as they are here."""
+        base = take_inputs(self.base, places)
+        return CorruptedInputs(base, self.ids[places], size=self.size, **self.options)
+
     def content(self, index: int) -> bytes:
         """The clean input's bytes and all that its corruption depends on."""
-        how = (*self.options.values(), self.size, str(self.ids[index]))
+        severity = self.options["severity"]
+        value = corruption(self.options["kind"]).values[severity - 1] if severity else None
+        how = (*self.options.values(), value, self.size, str(self.ids[index]))
         stamp = hashlib.sha256(repr(("corrupted", *how)).encode("utf-8", "surrogatepass")).digest()
         return stamp + raw_content(self.base, index)
 

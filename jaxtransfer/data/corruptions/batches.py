@@ -49,8 +49,8 @@ def in_blocks(
     """Applies `draw` to each image; bits do not depend on which images come together."""
     rows = block_rows(images.shape[1:])
     result = np.empty(images.shape, np.float32)
-    # The flag decides which bits a key gives; a process may have set it otherwise.
-    with jax.threefry_partitionable(True):
+    # Both flags decide which bits a key gives; a process may have set them otherwise.
+    with jax.threefry_partitionable(True), jax.enable_x64(False):
         for start in range(0, len(images), rows):
             kept = min(rows, len(images) - start)
             take = np.minimum(np.arange(start, start + rows), len(images) - 1)

@@ -26,6 +26,17 @@ def check_severity(severity: Any) -> int:
     return int(severity)
 
 
+def check_seed(seed: Any) -> int:
+    """Returns a seed as an integer.
+
+    Raises:
+      DataError: if it is no whole number.
+    """
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+        raise DataError(f"seed is {seed!r}; give a whole number")
+    return int(seed)
+
+
 def scaled_length(pixels: float, shape: tuple[int, int]) -> float:
     """A length at side 224 as one of an image: times the square root of its shorter side over 224.
 
