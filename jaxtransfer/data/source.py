@@ -122,9 +122,16 @@ class View(Sequence):
 def take_inputs(
     inputs: Sequence[Any] | np.ndarray, rows: Int64[np.ndarray, "k"]
 ) -> Sequence[Any] | np.ndarray:
-    """The inputs at the given positions: an array of an array, a list of a list, else a view."""
+    """The inputs at the given positions: an array of an array, a list of a list, else a view.
+
+    Inputs that are made block by block have a method `rows(positions)` for it, so that a block is
+    made of what is taken.
+    """
     if isinstance(inputs, np.ndarray):
         return inputs[rows]
+    own = getattr(inputs, "rows", None)
+    if callable(own):
+        return own(rows)
     if isinstance(inputs, list | tuple):
         return [inputs[row] for row in rows.tolist()]
     if isinstance(inputs, View):

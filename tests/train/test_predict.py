@@ -6,6 +6,8 @@ import pytest
 import toys
 
 from jaxtransfer.adapt.freezing import Full, LinearProbe
+from jaxtransfer.data import Examples, from_arrays
+from jaxtransfer.data.corruptions import corrupt, corrupted
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.predict import extract_features, predict
@@ -59,3 +61,23 @@ def test_features_are_those_of_the_encoder():
     adapted, examples = toys.make_adapted(LinearProbe()), toys.make_examples(5)
     features = extract_features(adapted, adapted.variables, examples, cache=ActivationCache())
     np.testing.assert_allclose(features, expected(adapted, examples)["features"], atol=1e-6)
+
+
+class Rows:
+    """Images (2, 3) as the rows that the toy network takes."""
+
+    fingerprint = "rows"
+
+    def __call__(self, raw):
+        return {"inputs": np.stack(raw).reshape(len(raw), -1).astype(np.float32)}
+
+
+def test_a_corrupted_table_is_predicted_like_any_other():
+    adapted = toys.make_adapted()
+    images = np.random.default_rng(0).random((11, 2, 3), np.float32)
+    table = from_arrays(images, np.arange(11) % 3)
+    noisy = Examples(corrupted(table, kind="gaussian_noise", severity=3, seed=0), Rows())
+    logits = predict(adapted, adapted.variables, noisy, batch_size=4)
+    by_hand = corrupt(images, table.ids, kind="gaussian_noise", severity=3, seed=0)
+    plain = adapted.model.apply(adapted.variables, Rows()(by_hand))["logits"]
+    np.testing.assert_allclose(logits, plain, atol=1e-6)
