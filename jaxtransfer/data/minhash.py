@@ -55,7 +55,9 @@ def shingle_sets(
         parts: Sequence[str] = re.findall(r"\w+", normal) if unit == "words" else normal
         runs = [parts[start:] for start in range(width)]
         shingles = set(zip(*runs)) if len(parts) >= width else {tuple(parts)} - {()}
-        for shingle in shingles - hashes.keys():
+        for shingle in shingles:
+            if shingle in hashes:
+                continue
             digest = hashlib.blake2b("\0".join(shingle).encode(), digest_size=8).digest()
             hashes[shingle] = int.from_bytes(digest, "little")
         sets.append(np.array(sorted(hashes[shingle] for shingle in shingles), np.uint64))
