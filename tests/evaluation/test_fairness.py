@@ -107,6 +107,10 @@ def test_a_group_of_one_is_no_certain_gap():
     assert parity.value == pytest.approx(2 / 3)
     assert parity.ci[0] == 0
     assert parity.p_value > 0.2
+    positives = table_of([("a", 1, 0, 30), ("a", 1, 1, 30), ("a", 0, 0, 9), ("b", 1, 1, 1)])
+    opportunity = gaps(positives, "sex", positive="yes", minimum=1)[1]
+    assert opportunity.value == pytest.approx(1 / 2)
+    assert opportunity.ci[0] == 0
 
 
 def test_equal_groups_show_the_gap_that_is_expected_of_them_and_p_values_hold_their_level():
