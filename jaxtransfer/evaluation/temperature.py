@@ -50,6 +50,9 @@ class Temperature(Scaling):
 class VectorScaling(Scaling):
     """Multiplies each class's logit by a weight and adds a bias; predictions may change.
 
+    Each row's mean is taken off first: a number added to all logits of a row changes no probability,
+    and so changes no result, and a table of log probabilities is scaled as one of logits is.
+
     Attributes:
       weights: (k,).
       biases: (k,).
@@ -62,7 +65,12 @@ class VectorScaling(Scaling):
 
     def transform(self, logits):
         """See Scaling."""
-        return np.asarray(logits, np.float64) * self.weights + self.biases
+        return _centred(logits) * self.weights + self.biases
+
+
+def _centred(logits: np.ndarray) -> np.ndarray:
+    logits = np.asarray(logits, np.float64)
+    return logits - logits.mean(axis=1, keepdims=True)
 
 
 def fit_temperature(table: Predictions) -> Temperature:
@@ -151,8 +159,7 @@ def fit_vector(table: Predictions, penalty: float = PENALTY) -> VectorScaling:
         raise EvaluationError(f"penalty {penalty} must be above 0, or there may be no optimum")
     start = fit_temperature(table)
     n, k = table.logits.shape
-    logits = table.logits.astype(np.float64)
-    logits -= logits.mean(axis=1, keepdims=True)
+    logits = _centred(table.logits)
     centre = np.concatenate([np.full(k, 1 / start.temperature), np.zeros(k)])
     rows = np.arange(n)
 
