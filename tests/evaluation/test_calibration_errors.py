@@ -9,6 +9,7 @@ from jaxtransfer.evaluation.calibration_errors import (
     BinnedError,
     absolute_gap,
     mass_bins,
+    maximum_calibration_error,
 )
 from jaxtransfer.evaluation.definition import Definition
 from jaxtransfer.evaluation.equal_mass import DebiasedError, EqualMassError
@@ -147,6 +148,13 @@ def test_the_maximum_error_is_the_largest_gap_of_a_bin():
     assert reliability(table).mce == pytest.approx(0.2)
 
 
+def test_the_maximum_without_an_example_of_its_bin_may_be_the_second_largest():
+    table = binary([0.9] + [0.6] * 10 + [0.75] * 10, [0] + [1] * 8 + [0] * 2 + [1] * 7 + [0] * 3)
+    without = maximum_calibration_error(table).leave_one_out()
+    assert without[0] == pytest.approx(0.2)
+    np.testing.assert_allclose(without[1:], 0.9)
+
+
 def test_chance_in_a_bin_of_few_can_hide_overconfidence_from_the_maximum_error():
     table = calibrated(3, n=1000, factor=3.0)
     expected = measure(table, ["mce_perfect"], replicates=200)["mce_perfect"]
@@ -218,14 +226,16 @@ def test_the_smooth_error_of_certain_and_right_predictions_is_0():
 
 
 def test_leaving_one_of_many_out_to_first_order_is_nearly_exact():
-    table = calibrated(6, n=EXACT + 200, factor=2.0)
+    """On average within 3 %, and correlated above 0.98; where the smoothed gap changes sign it errs."""
+    table = calibrated(6, n=EXACT + 200)
     statistic = smooth_calibration_error(table)
-    without = statistic.leave_one_out()
-    for row in (0, 500, EXACT + 199):
-        exact = value(table.take(np.delete(np.arange(len(table)), row)), "smooth_ece")
-        assert without[row] - statistic.value == pytest.approx(
-            exact - statistic.value, rel=0.02, abs=1e-6
-        )
+    rows = np.arange(0, len(table), 20)
+    first = statistic.leave_one_out()[rows] - statistic.value
+    exact = -statistic.value + np.array(
+        [value(table.take(np.delete(np.arange(len(table)), row)), "smooth_ece") for row in rows]
+    )
+    assert (first @ exact) / (exact @ exact) == pytest.approx(1, abs=0.03)
+    assert np.corrcoef(first, exact)[0, 1] > 0.98
 
 
 def test_a_diagram_of_equal_mass_counts_all_and_is_json():
