@@ -1,35 +1,48 @@
-"""Calibration of the predicted class: reliability bins, calibration error, and what chance gives.
-
-A perfectly calibrated model does not score 0 on finitely many examples, so the error is printed
-beside that value.
-"""
+"""Calibration: reliability diagrams, and the measures by name, each with its value by chance."""
 
 import dataclasses
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxtransfer.errors import EvaluationError
+from jaxtransfer.errors import EvaluationError, nearest
+from jaxtransfer.evaluation.brier import brier_reliability
+from jaxtransfer.evaluation.calibration_errors import (
+    BINS,
+    classwise_calibration_error,
+    confidence_and_correct,
+    expected_calibration_error,
+    mass_bins,
+    maximum_calibration_error,
+    width_bins,
+    width_edges,
+)
 from jaxtransfer.evaluation.definition import Definition
-from jaxtransfer.evaluation.intervals import chunks, wilson
-from jaxtransfer.evaluation.probabilities import log_softmax
-from jaxtransfer.evaluation.statistic import Statistic, grouped_sum
+from jaxtransfer.evaluation.equal_mass import (
+    debiased_calibration_error,
+    equal_mass_calibration_error,
+)
+from jaxtransfer.evaluation.intervals import wilson
+from jaxtransfer.evaluation.perfect_calibration import perfect
+from jaxtransfer.evaluation.probabilities import softmax
+from jaxtransfer.evaluation.smooth_calibration import smooth_calibration_error
 from jaxtransfer.evaluation.table import Predictions
 
-BINS = 15
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Reliability:
-    """A reliability diagram's numbers; bin b holds confidences in (edges[b], edges[b + 1]].
+    """A reliability diagram's numbers; bin b holds probabilities in (edges[b], edges[b + 1]].
 
     Attributes:
       edges: (bins + 1,) from 0 to 1.
       count: (bins,) examples in each bin.
-      confidence: (bins,) their mean confidence, NaN where there are none.
-      accuracy: (bins,) the share of them predicted right, NaN where there are none.
+      confidence: (bins,) their mean probability, NaN where there are none.
+      accuracy: (bins,) the share of them for which it came true, NaN where there are none.
       low: (bins,) lower Wilson bound of the accuracy.
       high: (bins,) upper Wilson bound.
+      of: the class whose probability is shown; None means the predicted class of each example.
+      binning: whether the bins are of equal width or of equal mass.
     """
 
     edges: Float[np.ndarray, "edges"]
@@ -38,31 +51,82 @@ class Reliability:
     accuracy: Float[np.ndarray, "bins"]
     low: Float[np.ndarray, "bins"]
     high: Float[np.ndarray, "bins"]
+    of: str | None = None
+    binning: Literal["width", "mass"] = "width"
 
     @property
     def ece(self) -> float:
         """Expected calibration error of these bins."""
         full = self.count > 0
-        gaps = np.abs(self.accuracy[full] - self.confidence[full])
-        return float((self.count[full] * gaps).sum() / self.count.sum())
+        return float((self.count[full] * self._gaps).sum() / self.count.sum())
+
+    @property
+    def mce(self) -> float:
+        """Maximum calibration error of these bins: mostly the noise of the emptiest one."""
+        return float(self._gaps.max())
+
+    @property
+    def _gaps(self) -> np.ndarray:
+        full = self.count > 0
+        return np.abs(self.accuracy[full] - self.confidence[full])
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values; None stands where a bin is empty."""
+        document: dict[str, Any] = {"of": self.of, "binning": self.binning}
+        for name in ("edges", "count", "confidence", "accuracy", "low", "high"):
+            numbers = getattr(self, name)
+            document[name] = [None if np.isnan(v) else v for v in numbers.tolist()]
+        return document
 
 
-def confidence_and_correct(
+def reliability(
     table: Predictions,
-) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """The probability of the predicted class, in (0, 1], and 1.0 where it is the label."""
-    confidence = np.exp(log_softmax(table.logits).max(axis=1))
-    return confidence, (table.predicted == table.labels).astype(np.float64)
+    bins: int = BINS,
+    *,
+    confidence: float = 0.95,
+    binning: Literal["width", "mass"] = "width",
+    of: str | None = None,
+) -> Reliability:
+    """Accuracy against confidence in bins, with counts and Wilson intervals.
 
+    Args:
+      table: the predictions.
+      bins: how many.
+      confidence: nominal coverage of the intervals.
+      binning: bins of equal `width`, closed on the right, or of equal `mass`
+        (`calibration_errors.mass_bins`); the edges of those are the midpoints between neighbours,
+        and bins that ties leave empty are left out.
+      of: a class whose probability is held against its share of the labels, predicted or not; None
+        means the predicted class.
 
-def reliability(table: Predictions, bins: int = BINS, *, confidence: float = 0.95) -> Reliability:
-    """Accuracy against confidence in bins of equal width, with counts and Wilson intervals."""
-    edges = _edges(bins)
-    conf, correct = confidence_and_correct(table)
-    index = _bin(conf, edges)
+    Raises:
+      EvaluationError: if there is no bin, or the binning or the class is unknown.
+    """
+    if of is None:
+        chance, happened = confidence_and_correct(table)
+    elif of in table.classes:
+        column = table.classes.index(of)
+        chance = softmax(table.logits)[:, column]
+        happened = (table.labels == column).astype(np.float64)
+    else:
+        raise EvaluationError(
+            f"{table.source}: unknown class {of!r}; nearest: {nearest(of, table.classes)}"
+        )
+    if binning == "width":
+        edges, index = width_edges(bins), width_bins(chance, bins)
+    elif binning == "mass":
+        _, index = np.unique(mass_bins(chance, bins), return_inverse=True)
+        index = index.ravel()
+        bins = int(index.max()) + 1
+        highest, lowest = np.zeros(bins), np.ones(bins)
+        np.maximum.at(highest, index, chance)
+        np.minimum.at(lowest, index, chance)
+        edges = np.concatenate([[0.0], (highest[:-1] + lowest[1:]) / 2, [1.0]])
+    else:
+        raise EvaluationError(f"unknown binning {binning!r}: 'width' or 'mass'")
     count = np.bincount(index, minlength=bins)
-    hits = np.bincount(index, weights=correct, minlength=bins)
-    mass = np.bincount(index, weights=conf, minlength=bins)
+    hits = np.bincount(index, weights=happened, minlength=bins)
+    mass = np.bincount(index, weights=chance, minlength=bins)
     empty = count == 0
     bounds = np.array(
         [
@@ -77,104 +141,69 @@ def reliability(table: Predictions, bins: int = BINS, *, confidence: float = 0.9
         accuracy=np.where(empty, np.nan, hits / np.maximum(count, 1)),
         low=bounds[:, 0],
         high=bounds[:, 1],
+        of=of,
+        binning=binning,
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class CalibrationError(Statistic):
-    """Expected calibration error: the sum over bins of |sum of (correct - confidence)|, over n."""
-
-    bins: Int[np.ndarray, "n"]
-    gaps: Float[np.ndarray, "n"]
-
-    def weighted(self, weights):
-        """See Statistic."""
-        _, sums = grouped_sum(weights * self.gaps, self.bins)
-        return np.abs(sums).sum(axis=1) / weights.sum(axis=1)
-
-    def leave_one_out(self):
-        """See Statistic."""
-        sums = np.bincount(self.bins, weights=self.gaps)
-        mine = sums[self.bins]
-        rest = np.abs(sums).sum() - np.abs(mine) + np.abs(mine - self.gaps)
-        return rest / max(1, len(self.gaps) - 1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PerfectCalibrationError(Statistic):
-    """The calibration error when each prediction is right with the probability that it claims.
-
-    `resample` draws what is right anew and keeps the confidences, so its mean is the error of a
-    perfectly calibrated model on this many examples.
-    """
-
-    bins: Int[np.ndarray, "n"]
-    confidence: Float[np.ndarray, "n"]
-
-    def resample(self, rng, replicates):
-        """The error in simulations under perfect calibration, (replicates,)."""
-        values = []
-        for count in chunks(replicates, len(self.bins)):
-            gaps = (rng.random((count, len(self.bins))) < self.confidence) - self.confidence
-            _, sums = grouped_sum(gaps, self.bins)
-            values.append(np.abs(sums).sum(axis=1) / len(self.bins))
-        return np.concatenate(values)
-
-    def weighted(self, weights):
-        """A simulated value is no function of weights."""
-        raise EvaluationError(
-            "ece_perfect is simulated: it has no bootstrap and no paired difference"
-        )
-
-    def leave_one_out(self):
-        """A simulated value has no jackknife."""
-        raise EvaluationError("ece_perfect is simulated: it has no jackknife")
-
-
-def calibration_error(table: Predictions, bins: int = BINS) -> CalibrationError:
-    """Prepares the expected calibration error (Guo et al. 2017, equation 3)."""
-    conf, correct = confidence_and_correct(table)
-    return CalibrationError(
-        labels=table.labels,
-        detail=f"{bins} bins",
-        bins=_bin(conf, _edges(bins)),
-        gaps=correct - conf,
-    )
-
-
-def perfect_calibration_error(table: Predictions, bins: int = BINS) -> PerfectCalibrationError:
-    """Prepares the simulation of the calibration error under perfect calibration."""
-    conf, _ = confidence_and_correct(table)
-    return PerfectCalibrationError(
-        labels=table.labels, detail=f"{bins} bins", bins=_bin(conf, _edges(bins)), confidence=conf
-    )
-
-
-def _edges(bins: int) -> np.ndarray:
-    if bins < 1:
-        raise EvaluationError(f"{bins} bins: at least 1 is needed")
-    return np.arange(bins + 1) / bins
-
-
-def _bin(confidence: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The bin (low, high] that holds each confidence; rounding above 1 stays in the last."""
-    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, len(edges) - 2)
-
-
-CALIBRATION: tuple[Definition, ...] = (
+_MEASURES = (
     Definition(
         name="ece",
         text="expected calibration error of the predicted class, bins of equal width closed"
         " on the right; biased upward on few examples, and so is its interval: see ece_perfect",
-        prepare=calibration_error,
+        prepare=expected_calibration_error,
         maximise=False,
     ),
     Definition(
-        name="ece_perfect",
-        text="mean and central range of ece were every prediction right with exactly its"
-        " probability, simulated",
-        prepare=perfect_calibration_error,
-        interval="simulation",
+        name="ece_equal_mass",
+        text="expected calibration error of the predicted class, bins of equal mass by mid-rank,"
+        " equal confidences in one bin; biased upward on few examples, and so is its interval: see"
+        " ece_equal_mass_perfect",
+        prepare=equal_mass_calibration_error,
+        maximise=False,
+    ),
+    Definition(
+        name="ece_debiased",
+        text="root, with its sign, of the mean squared gap of the predicted class over bins of"
+        " equal mass, less the variance of each bin's gap; negative where gaps are smaller than"
+        " chance; bins of one example are left out",
+        prepare=debiased_calibration_error,
+        bounds=(-1.0, 1.0),
+        maximise=False,
+    ),
+    Definition(
+        name="ece_classwise",
+        text="mean over all classes of the expected calibration error of the class's probability,"
+        " bins of equal width closed on the right; biased upward on few examples, and so is its"
+        " interval: see ece_classwise_perfect",
+        prepare=classwise_calibration_error,
+        maximise=False,
+    ),
+    Definition(
+        name="mce",
+        text="maximum calibration error: largest gap of any bin of equal width, predicted class;"
+        " mostly the noise of the emptiest bin, biased upward far more than ece: see mce_perfect",
+        prepare=maximum_calibration_error,
+        maximise=False,
+    ),
+    Definition(
+        name="smooth_ece",
+        text="smooth calibration error of the predicted class: the bandwidth of a reflected"
+        " Gaussian at which the mean absolute smoothed gap equals it",
+        prepare=smooth_calibration_error,
+        maximise=False,
+    ),
+    Definition(
+        name="brier_reliability",
+        text="reliability of the Brier score, summed over classes: mean squared gap of each"
+        " class's probability in bins of equal width closed on the right (0 to 2)",
+        prepare=brier_reliability,
+        bounds=(0.0, 2.0),
         maximise=False,
     ),
 )
+
+CALIBRATION: tuple[Definition, ...] = tuple(
+    one for measure in _MEASURES for one in (measure, perfect(measure))
+)
+"""Each measure of calibration, followed by its value under perfect calibration."""
