@@ -96,6 +96,19 @@ def check_bounds(defined: Definition, found: float) -> None:
         )
 
 
+def check_comparable(a: Measured, b: Measured) -> None:
+    """Refuses to compare numbers that mean different things, such as macro-F1 over 3 and 4 classes.
+
+    Raises:
+      EvaluationError: naming both definitions, if they differ.
+    """
+    if (a.name, a.definition) != (b.name, b.definition):
+        raise EvaluationError(
+            f"numbers of different definition cannot be compared: {a.name} is {a.definition!r},"
+            f" {b.name} is {b.definition!r}; measure both in the same way"
+        )
+
+
 def describe(defined: Definition, statistic: Statistic) -> str:
     """The definition's text with the table's own counts."""
     return f"{defined.text} ({statistic.detail})" if statistic.detail else defined.text

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
@@ -218,26 +217,6 @@ def paired_difference(
         definition=text,
         note="; ".join(notes) or None,
     )
-
-
-def holm(p_values: Sequence[float]) -> Float[np.ndarray, "m"]:
-    """Adjusts p-values for the family they form (Holm 1979); reject where that is below alpha.
-
-    Raises:
-      EvaluationError: if a value is not in [0, 1], as that of an undefined comparison.
-
-    >>> holm([0.01, 0.04, 0.03]).round(2)
-    array([0.03, 0.06, 0.06])
-    """
-    for index, p_value in enumerate(p_values):
-        if p_value is None or not 0 <= p_value <= 1:
-            raise EvaluationError(f"p-value {index} is {p_value}: leave undefined comparisons out")
-    values = np.asarray(p_values, np.float64)
-    order = np.argsort(values, kind="stable")
-    adjusted = np.empty_like(values)
-    steps = values[order] * np.arange(len(values), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
 
 
 def _example_variance(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.metrics import METRICS
-from jaxtransfer.evaluation.paired import holm, paired_difference
+from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.table import Predictions
 
 CLASSES = ("a", "b")
@@ -219,13 +219,3 @@ def test_what_cannot_be_paired_is_refused():
         paired_difference([a], [b], "ece_perfect")
     with pytest.raises(EvaluationError, match="unknown metric"):
         paired_difference([a], [b], "acuracy")
-
-
-def test_holm_steps_down_and_keeps_the_order_given():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm([0.9, 0.8]), [1.0, 1.0])
-    assert holm([]).shape == (0,)
-    with pytest.raises(EvaluationError, match="p-value 1 is None"):
-        holm([0.1, None])
-    with pytest.raises(EvaluationError, match="p-value 0 is nan"):
-        holm([float("nan")])
