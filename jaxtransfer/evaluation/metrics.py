@@ -9,7 +9,14 @@ from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.calibration import CALIBRATION
 from jaxtransfer.evaluation.classification import CLASSIFICATION
 from jaxtransfer.evaluation.definition import Definition, Measured, check_bounds, describe
-from jaxtransfer.evaluation.intervals import acceleration, bca, check_confidence, cut, wilson
+from jaxtransfer.evaluation.intervals import (
+    acceleration,
+    bca,
+    check_confidence,
+    cut,
+    logit_t,
+    wilson,
+)
 from jaxtransfer.evaluation.statistic import Undefined
 from jaxtransfer.evaluation.table import Predictions
 
@@ -99,12 +106,16 @@ def _measure(
         return measured(value=share, ci=wilson(round(share * n), n, confidence))
     if replicates < 1:
         return measured(value=statistic.value, ci=None, undefined="interval not asked for")
-    ci = bca(
-        statistic.value,
-        statistic.resample(rng, replicates),
-        acceleration(statistic.leave_one_out(), statistic.labels),
-        confidence,
-    )
+    if defined.interval == "logit":
+        without = statistic.leave_one_out()
+        ci = logit_t(statistic.value, without, statistic.labels, confidence)
+    else:
+        ci = bca(
+            statistic.value,
+            statistic.resample(rng, replicates),
+            acceleration(statistic.leave_one_out(), statistic.strata),
+            confidence,
+        )
     if isinstance(ci, str):
         return measured(value=statistic.value, ci=None, undefined=ci)
     return measured(value=statistic.value, ci=cut(ci, defined.bounds))

@@ -12,7 +12,14 @@ import numpy as np
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
-from jaxtransfer.evaluation.intervals import bootstrap_weights, check_confidence, chunks, cut
+from jaxtransfer.evaluation.intervals import (
+    bootstrap_weights,
+    check_confidence,
+    chunks,
+    cut,
+    influences,
+    share_variance,
+)
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
@@ -109,7 +116,8 @@ def paired_difference(
     """Compares two models on the same examples, seed by seed.
 
     The variance of the mean difference is the sum of two parts: from examples, the variance over a
-    paired bootstrap, stratified by label, of the difference averaged over seeds; from seeds, s^2/S
+    paired bootstrap, stratified by label, of the difference averaged over seeds, and what the
+    classes' random shares add to it (`intervals.share_variance`); from seeds, s^2/S
     of the S differences. Chance that belongs to a seed and an example together is in both, which
     errs towards the wider interval. The interval is Student's t with Satterthwaite's degrees of
     freedom (n minus classes present, S - 1), an approximation that is too narrow where two or three
@@ -165,12 +173,14 @@ def paired_difference(
     text = describe(defined, statistics[0][0])
     differences = np.array([one.value - other.value for one, other in statistics])
     value = float(differences.mean())
-    examples = _example_variance(statistics, reference, replicates, seed)
+    examples, shares = _example_variances(statistics, reference, replicates, seed)
     seeds = float(differences.var(ddof=1)) / len(a) if len(a) > 1 else 0.0
     # Rounding of equal sums is no variance.
-    examples, seeds = (0.0 if v < 1e-24 * max(1.0, value**2) else v for v in (examples, seeds))
+    examples, shares, seeds = (
+        0.0 if v < 1e-24 * max(1.0, value**2) else v for v in (examples, shares, seeds)
+    )
     notes = ["one seed: the variance of training is not in the interval"] if len(a) == 1 else []
-    if examples == seeds == value == 0:
+    if examples == shares == seeds == value == 0:
         return PairedDifference(
             **fixed,
             value=0.0,
@@ -199,6 +209,7 @@ def paired_difference(
             "no resampling varies the difference: its standard error is taken as the metric's range"
             f" over the smallest class, {smallest}"
         )
+    examples += shares
     error = math.sqrt(examples + seeds)
     df = _satterthwaite((examples, freedom), (seeds, len(a) - 1))
     from scipy.special import stdtr
@@ -219,13 +230,13 @@ def paired_difference(
     )
 
 
-def _example_variance(
+def _example_variances(
     statistics: Sequence[tuple[Statistic, Statistic]],
     table: Predictions,
     replicates: int,
     seed: int,
-) -> float:
-    """Variance over bootstrap samples of the examples of the difference averaged over seeds."""
+) -> tuple[float, float]:
+    """Variances of the difference averaged over seeds: given the classes' shares, and from them."""
     rng = np.random.default_rng(seed)
     means = []
     for count in chunks(replicates, len(table)):
@@ -233,7 +244,12 @@ def _example_variance(
         weights = bootstrap_weights(table.labels, count, rng, rescaled=True)
         pairs = [one.weighted(weights) - other.weighted(weights) for one, other in statistics]
         means.append(np.mean(pairs, axis=0))
-    return float(np.concatenate(means).var(ddof=1))
+    without = np.mean(
+        [one.leave_one_out() - two.leave_one_out() for one, two in statistics], axis=0
+    )
+    return float(np.concatenate(means).var(ddof=1)), share_variance(
+        influences(without, table.labels), table.labels
+    )
 
 
 def _t_interval(

@@ -121,7 +121,8 @@ def permutation_test(
                 note=side.reason,
             )
         check_bounds(defined, side.value)
-    assert isinstance(left, Statistic) and isinstance(right, Statistic)
+    assert isinstance(left, Statistic)
+    assert isinstance(right, Statistic)
     value = left.value - right.value
     swapped = _swapper(a, b, defined, left, right)
     rng = np.random.default_rng(seed)

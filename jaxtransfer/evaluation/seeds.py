@@ -15,6 +15,8 @@ from jaxtransfer.evaluation.intervals import (
     check_confidence,
     chunks,
     cut,
+    influences,
+    share_variance,
     wilson,
 )
 from jaxtransfer.evaluation.metrics import METRICS, definition, measure
@@ -34,7 +36,8 @@ def measure_seeds(
 
     For one table, or tables with equal predictions (a method without a seed), this is
     `metrics.measure`. Otherwise the squared standard error is the variance over a bootstrap of the
-    examples, stratified by label, of the mean over seeds, plus s^2/S of the S values; the interval
+    examples, stratified by label, of the mean over seeds, plus what the classes' random shares add
+    to it (`intervals.share_variance`), plus s^2/S of the S values; the interval
     is Student's t with Satterthwaite's degrees of freedom, cut at the metric's bounds; that of a
     proportion is at least as wide as Wilson's for its mean. A simulated
     metric is averaged, without an interval.
@@ -151,4 +154,6 @@ def _example_variance(
     for count in chunks(replicates, len(labels)):
         weights = bootstrap_weights(labels, count, rng, rescaled=True)
         means.append(np.mean([statistic.weighted(weights) for statistic in statistics], axis=0))
-    return float(np.concatenate(means).var(ddof=1))
+    without = np.mean([statistic.leave_one_out() for statistic in statistics], axis=0)
+    shares = share_variance(influences(without, labels), labels)
+    return float(np.concatenate(means).var(ddof=1)) + shares

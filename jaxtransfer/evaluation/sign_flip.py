@@ -104,8 +104,9 @@ def sign_flip_seeds(
         raise EvaluationError(f"{defined.name} is simulated: it has no paired difference")
     sides: list[list[Statistic]] = []
     for tables in (a, b):
-        prepared = [defined.prepare(table.align(a[0])) for table in tables]
-        for side in prepared:
+        prepared: list[Statistic] = []
+        for table in tables:
+            side = defined.prepare(table.align(a[0]))
             if isinstance(side, Undefined):
                 return ExchangeTest(
                     metric=defined.name,
@@ -120,6 +121,7 @@ def sign_flip_seeds(
                     note=side.reason,
                 )
             check_bounds(defined, side.value)
+            prepared.append(side)
         sides.append(prepared)
     differences = [one.value - other.value for one, other in zip(*sides)]
     # Equal values that differ in the last digit are equal: they can carry no sign.

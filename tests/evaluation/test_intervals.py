@@ -47,7 +47,11 @@ def test_bca_agrees_with_scipy_on_two_strata():
     rng = np.random.default_rng(3)
     a, b = rng.exponential(size=40), rng.normal(size=25)
     strata = np.repeat([0, 1], [40, 25])
-    statistic = MeanStatistic(labels=strata, numbers=np.concatenate([a, b]))
+
+    class StratifiedMean(MeanStatistic):
+        stratified = True
+
+    statistic = StratifiedMean(labels=strata, numbers=np.concatenate([a, b]))
     replicates = statistic.resample(np.random.default_rng(1), 20_000)
     ours = bca(statistic.value, replicates, acceleration(statistic.leave_one_out(), strata))
     theirs = stats.bootstrap(

@@ -137,10 +137,13 @@ def test_the_margins_p_value_and_interval_agree(metric):
 def test_a_perfect_model_beats_a_constant_one_although_nothing_varies():
     perfect = table(LABELS, np.ones(200, bool))
     constant = table(LABELS, LABELS == 0)
-    result = paired_difference([perfect], [constant], "macro_f1")
+    result = paired_difference([perfect], [constant], "balanced_accuracy")
     assert result.clears
     assert result.standard_error == pytest.approx(1 / 100)
     assert "no resampling varies the difference" in result.note
+    # The constant model's accuracy is the share of its class, which varies between samples.
+    accuracy = paired_difference([perfect], [constant], "accuracy")
+    assert accuracy.standard_error**2 == pytest.approx(1 / 100**2 + 0.25 / 199)
 
 
 def test_an_interval_holds_no_difference_that_cannot_be():
