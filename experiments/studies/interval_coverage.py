@@ -4,7 +4,7 @@
 
 prints the tables and writes them to `experiments/studies/results/interval_coverage.{json,md}`; about
 five minutes on one core. Every interval and every test is the package's own function, called as a
-user calls it, except that a bootstrap has 500 replicates. `--scale 0.1` runs a tenth of the trials.
+user calls it, except that bootstraps have 500 replicates (BCa differences the default 2,000). `--scale 0.1` runs a tenth of the trials.
 """
 
 import argparse
@@ -227,6 +227,7 @@ def tests() -> dict[str, Callable[[np.random.Generator, int], bool]]:
         all_tests[f"t over {seeds} seeds and examples, macro_f1"] = student(
             methods(seeds), "macro_f1"
         )
+    all_tests["t over 3 seeds of large spread, macro_f1"] = student(methods(3, 1.0), "macro_f1")
     for seeds in (5, 6, 10):
         all_tests[f"sign flip over {seeds} seeds, macro_f1"] = lambda rng, _, s=seeds: (
             sign_flip_seeds(*equal_methods(rng, s), "macro_f1").is_significant()
@@ -245,7 +246,7 @@ def warned() -> dict[str, Callable[[np.random.Generator, int], bool]]:
                 *equal_methods(rng, s), "macro_f1", seed=i, replicates=REPLICATES
             ).excludes_zero
         )
-    for seeds in (2, 3):
+    for seeds in (2,):
         found[f"t over {seeds} seeds of large spread, macro_f1"] = lambda rng, i, s=seeds: (
             paired_difference(
                 *equal_methods(rng, s, spread=1.0), "macro_f1", seed=i, replicates=REPLICATES
@@ -276,7 +277,7 @@ def markdown(results: dict[str, Any]) -> str:
         "# Coverage of the 95 % intervals, false positives of the paired tests",
         "",
         "Made by `python experiments/studies/interval_coverage.py`; the numbers are in"
-        f" `interval_coverage.json`. Bootstraps have {REPLICATES} replicates. {results['seconds']:.0f} s"
+        f" `interval_coverage.json`. Bootstraps have {REPLICATES} replicates, those of BCa differences 2,000. {results['seconds']:.0f} s"
         " on one core.",
         "",
         "## Accuracy: exact coverage (binomial, not simulated)",

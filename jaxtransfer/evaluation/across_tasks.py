@@ -228,13 +228,21 @@ def performance_profile(
     check_confidence(confidence)
     if thresholds.ndim != 1 or not np.isfinite(thresholds).all():
         raise EvaluationError("thresholds must be finite numbers of shape (m,)")
+    if not thresholds.size or replicates < 2:
+        raise EvaluationError(f"{thresholds.size} thresholds, {replicates} replicates: give more")
     tasks, runs = scores.shape
     above = (scores[..., None] > thresholds).astype(np.float64)
     low = high = None
     if runs > 1:
         counts = _run_shares(np.random.default_rng(seed), replicates, tasks, runs)
-        share = np.einsum("btr,trm->bm", counts, above) / tasks
-        low, high = np.quantile(share, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+        levels = [0.5 - confidence / 2, 0.5 + confidence / 2]
+        bands, start = [], 0
+        for size in chunks(len(thresholds), replicates):
+            part = above[..., start : start + size].reshape(tasks * runs, size)
+            share = counts.reshape(replicates, -1) @ part / tasks
+            bands.append(np.quantile(share, levels, axis=0))
+            start += size
+        low, high = np.concatenate(bands, axis=1)
     return Profile(
         thresholds=thresholds,
         share=above.mean(axis=(0, 1)),

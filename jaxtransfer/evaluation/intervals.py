@@ -5,7 +5,8 @@ replicates at once. Which of them covers what it claims is measured in
 `experiments/studies/interval_coverage.py`.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,6 +15,9 @@ from jaxtransfer.errors import EvaluationError
 
 BUDGET = 4_000_000
 """Numbers held at once by one array of the bootstrap; what is larger is done in chunks."""
+
+LEAST = 1e-300
+"""No tail is given as smaller than this."""
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -213,6 +217,50 @@ def logit_t(
     half = float(stdtrit(df, 0.5 + confidence / 2)) * np.sqrt(variance) / (value * (1 - value))
     center = logit(value)
     return float(expit(center - half)), float(expit(center + half))
+
+
+def t_quantile(variances: Sequence[float], freedoms: Sequence[float], level: float) -> float:
+    """The quantile of a mean whose squared standard error is a sum of estimated variances.
+
+    Cochran's: Student's quantiles of each variance's degrees of freedom, weighted by the variances
+    (Cochran 1964). Satterthwaite's single degrees of freedom reject a true null of three seeds in up
+    to 8 % of cases at 5 %, because a seed variance that came out small also weighs little; Cochran's
+    in at most 5 %, which costs width where both variances count and seeds are few.
+
+    >>> round(t_quantile([1.0, 0.0], [8, 2], 0.975), 3)
+    2.306
+    """
+    from scipy.special import stdtrit
+
+    parts = [(v, f) for v, f in zip(variances, freedoms) if v > 0]
+    return sum(v * float(stdtrit(f, level)) for v, f in parts) / sum(v for v, _ in parts)
+
+
+def t_tail(statistic: float, variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """The chance of a larger statistic: the level at which `t_quantile` is the statistic.
+
+    >>> round(t_tail(2.306, [1.0, 0.0], [8, 2]), 4)
+    0.025
+    """
+    from scipy.optimize import brentq
+    from scipy.special import stdtr
+
+    parts = [(v, f) for v, f in zip(variances, freedoms) if v > 0]
+    tails = [float(stdtr(f, -abs(statistic))) for _, f in parts]
+    low, high = max(min(tails), LEAST), max(max(tails), LEAST)
+    tail = low
+    if high > low * (1 + 1e-12):
+        # The quantile is between those of the parts, and so is the tail; its logarithm is smooth.
+        values, sizes = [v for v, _ in parts], [f for _, f in parts]
+        tail = math.exp(
+            brentq(
+                lambda x: t_quantile(values, sizes, math.exp(x)) + abs(statistic),
+                math.log(low) - 1e-9,
+                math.log(high) + 1e-9,
+                xtol=1e-14,
+            )
+        )
+    return tail if statistic >= 0 else 1 - tail
 
 
 def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:

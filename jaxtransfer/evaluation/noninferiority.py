@@ -106,12 +106,8 @@ def noninferiority(
         return _untested(fixed, difference.note)
     if not difference.standard_error:
         return _alike(fixed, difference, margin, alpha)
-    from scipy.special import stdtr
-
     low, high = interval if difference.maximise else (-interval[1], -interval[0])
-    error, df = difference.standard_error, difference.df
-    worse = float(stdtr(df, -(improvement + margin) / error))
-    better = float(stdtr(df, (improvement - margin) / error))
+    worse, better = difference.tail(-margin), 1 - difference.tail(margin)
     verdict: Conclusion = "inconclusive"
     if worse < alpha:
         verdict = "non_inferior"

@@ -93,7 +93,8 @@ def power_at(
     """The chance that the interval lies beyond the margin, with n examples and so many seeds.
 
     The squared standard error is predicted as V_e n/n' + V_s S/S', the t statistic as noncentral t
-    with Satterthwaite's degrees of freedom (of n' - 1 and S' - 1).
+    with Satterthwaite's degrees of freedom (of n' - 1 and S' - 1), which has to exceed Cochran's
+    quantile as in `paired_difference`.
 
     Args:
       difference: where the variances come from.
@@ -117,7 +118,7 @@ def power_at(
     margin = difference.margin if margin is None else margin
     confidence = difference.confidence if confidence is None else confidence
     check_confidence(confidence)
-    return float(_power(difference, np.array([n]), np.array([seeds]), effect - margin, confidence))
+    return _power(difference, np.array([n]), np.array([seeds]), effect - margin, confidence).item()
 
 
 def to_settle(
@@ -196,7 +197,7 @@ def to_settle(
         notes.append(f"no number of examples alone suffices: the seeds' error stays {floor:.2g}")
     return SampleSize(
         **size,
-        power_now=float(_power(difference, np.array([n]), np.array([seeds]), gain, confidence)),
+        power_now=_power(difference, np.array([n]), np.array([seeds]), gain, confidence).item(),
         needed_seeds=needed_seeds,
         needed_examples=needed_examples,
         needed_both=needed_both,
@@ -245,5 +246,6 @@ def _power(
     total = examples + runs
     spread = examples**2 / (n - 1) + runs**2 / np.maximum(1, seeds - 1)
     df = total**2 / spread
-    quantile = stdtrit(df, 0.5 + confidence / 2)
-    return np.asarray(nct.sf(quantile, df, gain / np.sqrt(total)))
+    level = 0.5 + confidence / 2
+    quantile = examples * stdtrit(n - 1, level) + runs * stdtrit(np.maximum(1, seeds - 1), level)
+    return np.asarray(nct.sf(quantile / total, df, gain / np.sqrt(total)))

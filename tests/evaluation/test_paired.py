@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.intervals import t_quantile
 from jaxtransfer.evaluation.metrics import METRICS
 from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.table import Predictions
@@ -75,6 +76,36 @@ def test_seeds_add_their_variance_with_satterthwaites_freedom():
     assert result.df == pytest.approx(df)
     assert result.seeds == 3
     assert result.note is None
+
+
+def test_quantile_of_two_variances_is_cochrans():
+    """Between Student's of either, weighted by the variances; the p-value is its inverse."""
+    rng = np.random.default_rng(13)
+    a = [draw(rng, LABELS, rate) for rate in (0.95, 0.85, 0.9)]
+    b = [draw(rng, LABELS, 0.8)] * 3
+    found = paired_difference(a, b, "accuracy")
+    variances = np.array([found.example_variance, found.seed_variance])
+    for confidence in (0.5, 0.9, 0.99):
+        quantile = variances @ stats.t.ppf(0.5 + confidence / 2, [198, 2]) / variances.sum()
+        half = quantile * found.standard_error
+        assert found.interval(confidence) == pytest.approx((found.value - half, found.value + half))
+    edge = found.interval(1 - found.p_value)
+    assert min(abs(bound) for bound in edge) == pytest.approx(0, abs=1e-9)
+    assert found.tail(edge[1]) == pytest.approx(1 - found.p_value / 2)
+    assert found.tail(0) == pytest.approx(found.p_value / 2)
+
+
+def test_three_seeds_of_large_spread_reject_a_true_null_no_more_than_claimed():
+    """Satterthwaite's degrees of freedom reject 8 % here: the seeds' variance is 10 times the other."""
+    rng = np.random.default_rng(14)
+    trials = 40_000
+    seeds = 10 * rng.chisquare(2, trials) / 2
+    statistic = np.abs(rng.normal(size=trials)) * np.sqrt(11) / np.sqrt(1 + seeds)
+    ours = (stats.t.ppf(0.975, 198) + seeds * stats.t.ppf(0.975, 2)) / (1 + seeds)
+    theirs = stats.t.ppf(0.975, (1 + seeds) ** 2 / (1 / 198 + seeds**2 / 2))
+    assert t_quantile((1.0, seeds[0]), (198, 2), 0.975) == pytest.approx(ours[0])
+    assert (statistic > ours).mean() <= 0.05
+    assert (statistic > theirs).mean() > 0.07
 
 
 def test_a_model_without_seed_variance_is_compared_on_examples_alone():
@@ -210,8 +241,8 @@ def test_classes_that_cancel_do_not_make_a_plain_sample_certain():
 
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(9)
-    a = [draw(rng, LABELS, 0.9) for _ in range(3)]
-    b = [draw(rng, LABELS, 0.8) for _ in range(3)]
+    a = [draw(rng, LABELS, 0.9) for _ in range(5)]
+    b = [draw(rng, LABELS, 0.8) for _ in range(5)]
     assert paired_difference(a, b, "macro_f1").clears
 
 
