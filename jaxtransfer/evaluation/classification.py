@@ -213,8 +213,10 @@ CLASSIFICATION: tuple[Definition, ...] = (
     Definition(
         name="auroc_ovr_macro",
         text="mean over all classes of the area under the ROC curve of the class's"
-        " probability against the rest, exact ranks, ties one half",
+        " probability against the rest, exact ranks, ties one half; logit interval with DeLong's"
+        " variance",
         prepare=_auroc,
+        interval="logit",
     ),
     Definition(
         name="average_precision_macro",

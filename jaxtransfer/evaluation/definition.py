@@ -16,7 +16,8 @@ class Definition:
       name: how it is called.
       text: the definition, with its class and tie policy; a table's own counts are added to it.
       prepare: from a table to the statistic, or why the table does not define it.
-      interval: `wilson` (a proportion of examples), `bca` (bootstrap stratified by label), or
+      interval: `wilson` (a proportion of examples), `logit` (jackknife on the logit scale, for an
+        area under the ROC curve), `bca` (bootstrap), or
         `simulation` (the value is a simulation's mean and the interval its central part: a spread,
         not a confidence interval).
       bounds: smallest and largest value; intervals are cut there.
@@ -27,7 +28,7 @@ class Definition:
     name: str
     text: str
     prepare: Callable[[Any], Statistic | Undefined]
-    interval: Literal["wilson", "bca", "simulation"] = "bca"
+    interval: Literal["wilson", "logit", "bca", "simulation"] = "bca"
     bounds: tuple[float, float] = (0.0, 1.0)
     maximise: bool = True
     kind: str = "classification"
@@ -93,6 +94,19 @@ def check_bounds(defined: Definition, found: float) -> None:
         raise EvaluationError(
             f"{defined.name} is {found:g}, outside of its bounds {defined.bounds}: give its"
             " Definition the bounds that it has"
+        )
+
+
+def check_comparable(a: Measured, b: Measured) -> None:
+    """Refuses to compare numbers that mean different things, such as macro-F1 over 3 and 4 classes.
+
+    Raises:
+      EvaluationError: naming both definitions, if they differ.
+    """
+    if (a.name, a.definition) != (b.name, b.definition):
+        raise EvaluationError(
+            f"numbers of different definition cannot be compared: {a.name} is {a.definition!r},"
+            f" {b.name} is {b.definition!r}; measure both in the same way"
         )
 
 

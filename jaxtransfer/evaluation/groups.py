@@ -13,7 +13,7 @@ from jaxtyping import Float
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, Measured
 from jaxtransfer.evaluation.fairness import Gap, gaps
-from jaxtransfer.evaluation.metrics import METRICS, definition, measure
+from jaxtransfer.evaluation.metrics import definition, measure, names_for
 from jaxtransfer.evaluation.rates import ClassRates, class_rates, group_column
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
@@ -185,7 +185,7 @@ def by_group(
     """
     members = group_column(table, column)
     chosen = [
-        definition(name, table.kind) for name in (METRICS[table.kind] if names is None else names)
+        definition(name, table.kind) for name in (names_for(table) if names is None else names)
     ]
     proportions = [defined for defined in chosen if defined.interval == "wilson"]
     classifies = table.kind == "classification"

@@ -5,6 +5,7 @@ because every metric sees the same resamples.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.intervals import acceleration, bca, bootstrap_weights, chunks, cut
-from jaxtransfer.evaluation.seeds import combine
+from jaxtransfer.evaluation.intervals import (
+    acceleration,
+    bca,
+    bootstrap_weights,
+    chunks,
+    cut,
+    t_quantile,
+)
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 
 
@@ -144,11 +151,9 @@ def interval_of(
         reason = "interval undefined: one example a class has no variance"
         return Interval(value=value, ci=None, undefined=reason)
     variances = (float(means.var(ddof=1)), float(quantity.values.var(ddof=1)) / seeds)
-    error, degrees = combine(variances, (freedom, seeds - 1))
+    error = math.sqrt(sum(variances))
     if error <= 1e-12 * max(1.0, abs(value)):
         reason = "interval undefined: nothing varies among these examples and seeds"
         return Interval(value=value, ci=None, undefined=reason)
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error
+    half = t_quantile(variances, (freedom, seeds - 1), 0.5 + confidence / 2) * error
     return Interval(value=value, ci=cut((value - half, value + half), bounds))

@@ -16,6 +16,7 @@ from jaxtransfer.evaluation.intervals import (
     check_confidence,
     chunks,
     cut,
+    logit_t,
     wilson,
 )
 from jaxtransfer.evaluation.multilabel import MULTILABEL
@@ -78,6 +79,7 @@ def measure(
             statistic
             for defined in chosen
             if defined.interval == "bca"
+            and replicates > 0
             and isinstance(statistic := prepared[defined.name], Statistic)
         ],
         seed,
@@ -132,13 +134,13 @@ def _resample_together(
         else:
             found[id(statistic)] = statistic.resample(np.random.default_rng(seed), replicates)
     while shared:
-        labels = shared[0].labels
-        alike = [s for s in shared if s.labels is labels or np.array_equal(s.labels, labels)]
+        strata = shared[0].strata
+        alike = [s for s in shared if np.array_equal(s.strata, strata)]
         shared = [s for s in shared if s not in alike]
         rng = np.random.default_rng(seed)
         parts: list[list[np.ndarray]] = [[] for _ in alike]
-        for count in chunks(replicates, len(labels)):
-            weights = bootstrap_weights(labels, count, rng)
+        for count in chunks(replicates, len(strata)):
+            weights = bootstrap_weights(strata, count, rng)
             for part, statistic in zip(parts, alike):
                 part.append(statistic.weighted(weights))
         for part, statistic in zip(parts, alike):
@@ -178,12 +180,13 @@ def _measure(
         return measured(value=found, ci=wilson(round(found * n), n, confidence))
     if replicates < 1:
         return measured(value=found, ci=None, undefined="interval not asked for")
-    ci = bca(
-        found,
-        resampled[id(statistic)],
-        acceleration(statistic.leave_one_out(), statistic.labels),
-        confidence,
-    )
+    without = statistic.leave_one_out()
+    if defined.interval == "logit":
+        ci = logit_t(found, without, statistic.labels, confidence)
+    else:
+        ci = bca(
+            found, resampled[id(statistic)], acceleration(without, statistic.strata), confidence
+        )
     if isinstance(ci, str):
         return measured(value=found, ci=None, undefined=ci)
     return measured(value=found, ci=cut(ci, defined.bounds))

@@ -6,6 +6,7 @@ high; those are sums over the segments that the positives cut the sorted example
 
 import abc
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -92,6 +93,8 @@ class RankStatistic(Statistic):
     columns: tuple[Ranked, ...]
     scores: Float[np.ndarray, "n k"]
     positive: Bool[np.ndarray, "n k"]
+
+    stratified: ClassVar[bool] = True
 
     @abc.abstractmethod
     def _area(self, column: Ranked, weights: np.ndarray) -> np.ndarray:

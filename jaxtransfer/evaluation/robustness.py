@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
 from jaxtransfer.evaluation.intervals import check_confidence
 from jaxtransfer.evaluation.joint import Interval, Quantity, derived, interval_of, resampled
 from jaxtransfer.evaluation.metrics import definition
-from jaxtransfer.evaluation.paired import PairedDifference, holm, paired_difference
+from jaxtransfer.evaluation.paired import PairedDifference, paired_difference
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
 

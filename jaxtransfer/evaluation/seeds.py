@@ -15,6 +15,9 @@ from jaxtransfer.evaluation.intervals import (
     check_confidence,
     chunks,
     cut,
+    influences,
+    share_variance,
+    t_quantile,
     wilson,
 )
 from jaxtransfer.evaluation.metrics import definition, measure, names_for
@@ -34,8 +37,9 @@ def measure_seeds(
 
     For one table, or tables with equal predictions (a method without a seed), this is
     `metrics.measure`. Otherwise the squared standard error is the variance over a bootstrap of the
-    examples, stratified by label, of the mean over seeds, plus s^2/S of the S values; the interval
-    is Student's t with Satterthwaite's degrees of freedom, cut at the metric's bounds; that of a
+    examples, stratified by label, of the mean over seeds, plus what the classes' random shares add
+    to it (`intervals.share_variance`), plus s^2/S of the S values; the interval
+    is Student's t with Cochran's quantile for two variances, cut at the metric's bounds; that of a
     proportion is at least as wide as Wilson's for its mean. A simulated
     metric is averaged, without an interval.
 
@@ -122,10 +126,9 @@ def _measure(
         _example_variance(statistics, labels, replicates, seed),
         float(values.var(ddof=1)) / size,
     )
-    error, degrees = combine(variances, (freedom, size - 1))
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error if error else 0.0
+    freedoms = freedom, size - 1
+    error = math.sqrt(sum(variances))
+    half = error * t_quantile(variances, freedoms, 0.5 + confidence / 2) if error else 0.0
     mean = float(values.mean())
     ci = cut((mean - half, mean + half), defined.bounds)
     if defined.interval == "wilson":
@@ -144,15 +147,6 @@ def _measure(
     return Measured(name=defined.name, value=mean, ci=ci, n=n, definition=text)
 
 
-def combine(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[float, float]:
-    """Standard error of a sum of variances, and its degrees of freedom (Satterthwaite 1946)."""
-    total = float(sum(variances))
-    if total == 0:
-        return 0.0, math.inf
-    spread = sum(v**2 / f for v, f in zip(variances, freedoms) if v > 0)
-    return math.sqrt(total), total**2 / spread
-
-
 def _example_variance(
     statistics: Sequence[Statistic], labels: np.ndarray, replicates: int, seed: int
 ) -> float:
@@ -161,4 +155,6 @@ def _example_variance(
     for count in chunks(replicates, len(labels)):
         weights = bootstrap_weights(labels, count, rng, rescaled=True)
         means.append(np.mean([statistic.weighted(weights) for statistic in statistics], axis=0))
-    return float(np.concatenate(means).var(ddof=1))
+    without = np.mean([statistic.leave_one_out() for statistic in statistics], axis=0)
+    shares = share_variance(influences(without, labels), labels)
+    return float(np.concatenate(means).var(ddof=1)) + shares

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.intervals import check_confidence
-from jaxtransfer.evaluation.paired import holm
 from jaxtransfer.evaluation.rates import group_column
 from jaxtransfer.evaluation.slice_candidates import (
     candidates,

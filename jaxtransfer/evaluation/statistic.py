@@ -8,6 +8,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,13 +27,24 @@ class Undefined:
 class Statistic(abc.ABC):
     """A statistic prepared on one table of n examples.
 
+    The bootstrap draws a plain sample: that the classes' shares vary from sample to sample is part
+    of the uncertainty. A statistic that a sample without some class does not define sets
+    `stratified`, and each class is then drawn to its own size.
+
     Attributes:
-      labels: (n,) the strata of the bootstrap.
+      labels: (n,) the classes, strata where `stratified`.
       detail: what its definition adds for this table, such as how many classes were averaged.
     """
 
     labels: Int[np.ndarray, "n"]
     detail: str = ""
+
+    stratified: ClassVar[bool] = False
+
+    @property
+    def strata(self) -> Int[np.ndarray, "n"]:
+        """(n,) what the bootstrap draws to its own size: classes, or all examples as one."""
+        return self.labels if self.stratified else np.zeros_like(self.labels)
 
     @abc.abstractmethod
     def weighted(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r"]:
@@ -48,10 +60,10 @@ class Statistic(abc.ABC):
         return float(self.weighted(np.ones((1, len(self.labels))))[0])
 
     def resample(self, rng: np.random.Generator, replicates: int) -> Float[np.ndarray, "r"]:
-        """The statistic of bootstrap samples stratified by label."""
+        """The statistic of bootstrap samples, drawn within strata."""
         return np.concatenate(
             [
-                self.weighted(bootstrap_weights(self.labels, count, rng))
+                self.weighted(bootstrap_weights(self.strata, count, rng))
                 for count in chunks(replicates, len(self.labels))
             ]
         )
@@ -65,8 +77,8 @@ Rates = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 class CountStatistic(Statistic):
     """A statistic of the counts of correct, predicted and labelled examples of each class.
 
-    Examples of equal label and prediction are one cell: a bootstrap sample is one multinomial draw
-    a label, and the jackknife has as many values as there are cells.
+    Examples of equal label and prediction are one cell: a bootstrap sample is one multinomial draw,
+    and the jackknife has as many values as there are cells.
     """
 
     predicted: Int[np.ndarray, "n"]
@@ -114,13 +126,8 @@ class CountStatistic(Statistic):
         labels, predicted, counts, _ = self._cells
         values = []
         for count in chunks(replicates, len(counts) + 3 * self.classes):
-            draws = []
-            for label in np.unique(labels):
-                row = counts[labels == label]
-                draws.append(rng.multinomial(row.sum(), row / row.sum(), size=count))
-            values.append(
-                self._of_cells(np.concatenate(draws, axis=1).astype(np.float64), labels, predicted)
-            )
+            draws = rng.multinomial(counts.sum(), counts / counts.sum(), size=count)
+            values.append(self._of_cells(draws.astype(np.float64), labels, predicted))
         return np.concatenate(values)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.evaluation.paired import PairedDifference, holm, paired_difference
+from jaxtransfer.evaluation.correction import holm
+from jaxtransfer.evaluation.paired import PairedDifference, paired_difference
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.settings import AcceptanceSettings
 

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.intervals import t_quantile
 from jaxtransfer.evaluation.metrics import METRICS
-from jaxtransfer.evaluation.paired import holm, paired_difference
+from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.table import Predictions
 
 CLASSES = ("a", "b")
@@ -77,6 +78,36 @@ def test_seeds_add_their_variance_with_satterthwaites_freedom():
     assert result.note is None
 
 
+def test_quantile_of_two_variances_is_cochrans():
+    """Between Student's of either, weighted by the variances; the p-value is its inverse."""
+    rng = np.random.default_rng(13)
+    a = [draw(rng, LABELS, rate) for rate in (0.95, 0.85, 0.9)]
+    b = [draw(rng, LABELS, 0.8)] * 3
+    found = paired_difference(a, b, "accuracy")
+    variances = np.array([found.example_variance, found.seed_variance])
+    for confidence in (0.5, 0.9, 0.99):
+        quantile = variances @ stats.t.ppf(0.5 + confidence / 2, [198, 2]) / variances.sum()
+        half = quantile * found.standard_error
+        assert found.interval(confidence) == pytest.approx((found.value - half, found.value + half))
+    edge = found.interval(1 - found.p_value)
+    assert min(abs(bound) for bound in edge) == pytest.approx(0, abs=1e-9)
+    assert found.tail(edge[1]) == pytest.approx(1 - found.p_value / 2)
+    assert found.tail(0) == pytest.approx(found.p_value / 2)
+
+
+def test_three_seeds_of_large_spread_reject_a_true_null_no_more_than_claimed():
+    """Satterthwaite's degrees of freedom reject 8 % here: the seeds' variance is 10 times the other."""
+    rng = np.random.default_rng(14)
+    trials = 40_000
+    seeds = 10 * rng.chisquare(2, trials) / 2
+    statistic = np.abs(rng.normal(size=trials)) * np.sqrt(11) / np.sqrt(1 + seeds)
+    ours = (stats.t.ppf(0.975, 198) + seeds * stats.t.ppf(0.975, 2)) / (1 + seeds)
+    theirs = stats.t.ppf(0.975, (1 + seeds) ** 2 / (1 / 198 + seeds**2 / 2))
+    assert t_quantile((1.0, seeds[0]), (198, 2), 0.975) == pytest.approx(ours[0])
+    assert (statistic > ours).mean() <= 0.05
+    assert (statistic > theirs).mean() > 0.07
+
+
 def test_a_model_without_seed_variance_is_compared_on_examples_alone():
     rng = np.random.default_rng(2)
     a, b = draw(rng, LABELS, 0.9), draw(rng, LABELS, 0.7)
@@ -137,10 +168,13 @@ def test_the_margins_p_value_and_interval_agree(metric):
 def test_a_perfect_model_beats_a_constant_one_although_nothing_varies():
     perfect = table(LABELS, np.ones(200, bool))
     constant = table(LABELS, LABELS == 0)
-    result = paired_difference([perfect], [constant], "macro_f1")
+    result = paired_difference([perfect], [constant], "balanced_accuracy")
     assert result.clears
     assert result.standard_error == pytest.approx(1 / 100)
     assert "no resampling varies the difference" in result.note
+    # The constant model's accuracy is the share of its class, which varies between samples.
+    accuracy = paired_difference([perfect], [constant], "accuracy")
+    assert accuracy.standard_error**2 == pytest.approx(1 / 100**2 + 0.25 / 199)
 
 
 def test_an_interval_holds_no_difference_that_cannot_be():
@@ -189,10 +223,26 @@ def test_false_positives_under_the_null_are_at_most_nominal():
     assert rejected / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 
+def test_classes_that_cancel_do_not_make_a_plain_sample_certain():
+    """Each model is flawless on one class and guesses on the other; the classes' shares are random.
+
+    Given the counts, accuracy differs by (n_0 - n_1) / 2n in the mean, which a stratified variance
+    takes for a difference: it rejects 16 % of the time.
+    """
+    rng = np.random.default_rng(12)
+    trials, rejected = 300, 0
+    for trial in range(trials):
+        labels = rng.integers(0, 2, 100)
+        a, b = (draw(rng, labels, np.where(labels == c, 1.0, 0.5)) for c in (0, 1))
+        found = paired_difference([a], [b], "accuracy", replicates=200, seed=trial)
+        rejected += found.p_value < 0.05
+    assert rejected / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(9)
-    a = [draw(rng, LABELS, 0.9) for _ in range(3)]
-    b = [draw(rng, LABELS, 0.8) for _ in range(3)]
+    a = [draw(rng, LABELS, 0.9) for _ in range(5)]
+    b = [draw(rng, LABELS, 0.8) for _ in range(5)]
     assert paired_difference(a, b, "macro_f1").clears
 
 
@@ -219,13 +269,3 @@ def test_what_cannot_be_paired_is_refused():
         paired_difference([a], [b], "ece_perfect")
     with pytest.raises(EvaluationError, match="unknown metric"):
         paired_difference([a], [b], "acuracy")
-
-
-def test_holm_steps_down_and_keeps_the_order_given():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm([0.9, 0.8]), [1.0, 1.0])
-    assert holm([]).shape == (0,)
-    with pytest.raises(EvaluationError, match="p-value 1 is None"):
-        holm([0.1, None])
-    with pytest.raises(EvaluationError, match="p-value 0 is nan"):
-        holm([float("nan")])

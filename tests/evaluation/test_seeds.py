@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.metrics import measure
-from jaxtransfer.evaluation.seeds import combine, measure_seeds
+from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
 
 
@@ -52,10 +53,9 @@ def test_the_interval_holds_both_variances(confidence):
     strata = [correct[:, tables[0].labels == c].mean(axis=0) for c in (0, 1)]
     examples = sum(s.var(ddof=1) / len(s) for s in strata) / 4
     seeds = correct.mean(axis=1).var(ddof=1) / 3
-    error, df = combine((examples, seeds), (198, 2))
-    from scipy.stats import t
-
-    half = t.ppf(0.5 + confidence / 2, df) * error
+    weights = np.array([examples, seeds]) / (examples + seeds)
+    quantile = weights @ stats.t.ppf(0.5 + confidence / 2, [198, 2])
+    half = quantile * np.sqrt(examples + seeds)
     measured = measure_seeds(tables, ["accuracy"], confidence=confidence, replicates=4000)
     low, high = measured["accuracy"].ci
     assert low == pytest.approx(correct.mean() - half, abs=0.01)
