@@ -205,8 +205,9 @@ def pareto(
         alike = [index for index, count in enumerate(sizes) if count == size]
         spread = np.stack([values[index] for index in alike])
         draws[alike] += seed_deviations(spread, replicates=replicates, seed=seed)
-    draws = np.clip(draws, *defined.bounds)
-    means = np.array([row.mean() for row in values])
+    # Equal counts summed in another order are a tie.
+    draws = np.round(np.clip(draws, *defined.bounds), 12)
+    means = np.round([row.mean() for row in values], 12)
     rng = np.random.default_rng([seed, 2])  # other draws than those of examples and seeds
     fixed = np.array([[_value(c.costs[name]) for name in names] for c in candidates])
     costs = np.stack(
@@ -232,7 +233,9 @@ def pareto(
                 ci=(float(intervals[i, 0]), float(intervals[i, 1])),
                 costs={name: float(cost) for name, cost in zip(names, fixed[i])},
                 on_front=not above[:, i].any(),
-                dominated_by=tuple(candidates[j].name for j in np.flatnonzero(above[:, i])),
+                dominated_by=tuple(
+                    candidates[j].name for j in np.flatnonzero(above[:, i]).tolist()
+                ),
                 probability=float(shares[i]),
                 monte_carlo_error=math.sqrt(shares[i] * (1 - shares[i]) / replicates),
             )
@@ -273,7 +276,7 @@ def on_front(
     >>> on_front(np.array([0.9, 0.8, 0.7]), np.array([[2.0], [1.0], [1.5]]))
     array([ True,  True, False])
     """
-    return ~dominates(values, costs).any(axis=-2)
+    return np.logical_not(dominates(values, costs).any(axis=-2))
 
 
 def _check(candidates: Sequence[Candidate]) -> list[str]:
