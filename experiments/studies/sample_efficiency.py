@@ -42,6 +42,7 @@ from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.objectives import Objective, cross_entropy
+from jaxtransfer.optim import Group
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.predict import extract_features, predict
 from jaxtransfer.train.recipe import Recipe
@@ -197,7 +198,8 @@ def tune_biases(corpus: Corpus, encoder: Model, size: int, seed: int) -> np.ndar
     adapted = adapt(model, BitFit(), rng=jax.random.key(seed))
     labeled = Examples(corpus.table.take(corpus.rows(size, seed)), encoder.preprocess)
     steps = STEPS if size <= 100 else 2 * STEPS
-    recipe = Recipe(steps=steps, batch_size=BATCH, learning_rate=RATE, group_rates={"head": 10.0})
+    groups = {"head": Group(learning_rate=10.0)}
+    recipe = Recipe(steps=steps, batch_size=BATCH, learning_rate=RATE, groups=groups)
     done = train(adapted, {"labeled": labeled}, Objective((cross_entropy(),)), recipe, seed=seed)
     test = Examples(corpus.table.take(corpus.test), encoder.preprocess)
     return predict(adapted, done.variables, test)

@@ -146,8 +146,9 @@ class PowerLaw:
 def fit_power_law(curve: LearningCurve, *, confidence: float = 0.95) -> PowerLaw:
     """Fits the law to a curve's means by weighted least squares.
 
-    The weights are one over the squared standard errors of the means (equal where one of them is
-    0). For a given exponent the law is linear in a and b, which are at least 0, and is solved
+    The weights are one over the squared standard errors of the means, smoothed over sizes by a
+    straight line in logarithms: those of single sizes, from few seeds, would weigh by luck and make
+    the intervals too narrow. They are equal where a standard error is 0. For a given exponent the law is linear in a and b, which are at least 0, and is solved
     exactly; the exponent is searched over all of its range (variable projection, Golub and Pereyra
     1973), so that no start value matters. The intervals are percentiles of the fits to the curve's
     replicates, hence cover the correlation of sizes that share examples and seeds. An interval that
@@ -166,7 +167,8 @@ def fit_power_law(curve: LearningCurve, *, confidence: float = 0.95) -> PowerLaw
     means, variances = error_of(curve, curve.means), curve.variances
     notes = []
     if (variances > 0).all():
-        weights = 1 / variances
+        logs = np.log(curve.train)
+        weights = 1 / np.exp(np.polyval(np.polyfit(logs, np.log(variances), 1), logs))
     else:
         weights = np.ones(len(means))
         notes.append("sizes weigh the same: at some of them nothing varies")
