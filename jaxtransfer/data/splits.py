@@ -191,6 +191,66 @@ def halves(
     return rows[by_class[::2]], rows[by_class[1::2]]
 
 
+def nested_subsets(
+    indices: Int[np.ndarray, "k"],
+    labels: Int[np.ndarray, "k"],
+    sizes: Sequence[int],
+    seed: int,
+    *,
+    balanced: bool = True,
+) -> dict[int, Int64[np.ndarray, "size"]]:
+    """Training subsets of several sizes for a learning curve, each contained in the next.
+
+    One order is drawn from the seed, and a subset is its prefix, as `stratified_split` does for
+    `train`; here the pool is given, so that several seeds draw from one pool beside one test split.
+
+    Args:
+      indices: positions of the pool in the table, such as what the test split leaves.
+      labels: the labels of the examples at these positions (not of the whole table).
+      sizes: sizes of the subsets, in any order.
+      seed: non-negative.
+      balanced: equally many of each class, give or take one; else in proportion to the pool.
+
+    Returns:
+      Size to positions, ascending in size. Classes take turns, so that each subset is stratified.
+
+    Raises:
+      DataError: if `labels` is not as long as `indices`, a size is not positive or occurs twice, or
+        a class has fewer examples in the pool than the largest size asks of it.
+
+    >>> pool, labels = np.arange(8), np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    >>> drawn = nested_subsets(pool, labels, [2, 4], seed=0)
+    >>> [sorted(labels[rows].tolist()) for rows in drawn.values()]
+    [[0, 1], [0, 0, 1, 1]]
+    """
+    rows, values = np.asarray(indices, np.int64), np.asarray(labels)
+    if rows.shape != values.shape:
+        raise DataError(
+            f"{len(values)} labels for {len(rows)} positions; give those of the positions alone"
+        )
+    if not sizes or min(sizes) < 1 or len(set(sizes)) != len(sizes):
+        raise DataError(f"sizes {list(sizes)} are not different positive numbers of examples")
+    if max(sizes) > len(rows):
+        raise DataError(f"a subset of {max(sizes)} is asked of a pool of {len(rows)} examples")
+    present = np.unique(values).tolist()
+    queues = [
+        rows[values == label][permutation(int((values == label).sum()), seed, int(label))]
+        for label in present
+    ]
+    counts = [len(queue) for queue in queues]
+    seats = _seats(max(sizes), [1] * len(counts) if balanced else counts, None)
+    order, taken = [], [0] * len(counts)
+    for place, index in enumerate(seats):
+        if taken[index] == counts[index]:
+            raise DataError(
+                f"class {present[index]} has {counts[index]} examples in the pool of {len(rows)}: a"
+                f" stratified subset of {max(sizes)} needs more; the largest that it allows is {place}"
+            )
+        order.append(int(queues[index][taken[index]]))
+        taken[index] += 1
+    return {int(size): np.array(order[:size], np.int64) for size in sorted(sizes)}
+
+
 def _sizes(budgets: Mapping[str, int | float], count: int) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for name, asked in budgets.items():

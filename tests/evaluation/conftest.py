@@ -1,0 +1,6 @@
+"""Makes what several tests of evaluation share importable beside them."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
