@@ -102,6 +102,28 @@ def build_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 
+    examine = _verb(
+        verbs,
+        "examine",
+        _examine,
+        "examine the chosen rung of a finished ladder: corruptions, outliers, slices, labels, cost",
+    )
+    examine.add_argument("workdir", type=pathlib.Path)
+    examine.add_argument("--rung", help="name of the rung (default: the one chosen)")
+    examine.add_argument(
+        "--outliers",
+        action="append",
+        default=[],
+        metavar="NAME=near|far:CONFIG",
+        help="what belongs to no class: the data of another config file, near or far; repeatable",
+    )
+    examine.add_argument("--corruptions", metavar="KIND,...", help="default: all of the input's")
+    examine.add_argument("--severities", default="1,3,5", metavar="N,...", help="of 1 to 5")
+    examine.add_argument(
+        "--examples", type=int, default=200, help="test examples that are corrupted"
+    )
+    examine.add_argument("--seed", type=int, default=0)
+
     report = _verb(verbs, "report", _report, "write report.html of a finished ladder anew")
     report.add_argument("workdir", type=pathlib.Path)
 
@@ -219,6 +241,45 @@ def _evaluate(arguments: argparse.Namespace, config_words: list[str]) -> int:
         for value in measured.values():
             print(f"  {value}")
     return 0
+
+
+def _examine(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol import examining
+    from jaxtransfer.protocol.report import write_report
+
+    _refuse_config(config_words, "examine")
+    keep_freed_memory()
+    found = examining.examine(
+        arguments.workdir,
+        examining.extent_of(
+            kinds=arguments.corruptions,
+            severities=arguments.severities,
+            examples=arguments.examples,
+            outliers=[_outliers(word) for word in arguments.outliers],
+            seed=arguments.seed,
+        ),
+        rung=arguments.rung,
+        command=shlex.join(["jaxtransfer", *sys.argv[1:]]),
+    )
+    for sentence in found["summary"]:
+        print(sentence)
+    print(f"report: {write_report(arguments.workdir)}")
+    return 0
+
+
+def _outliers(word: str) -> tuple[str, str, Any]:
+    """Name, distance and data of `NAME=near|far:CONFIG`."""
+    name, _, rest = word.partition("=")
+    distance, _, path = rest.partition(":")
+    if not name or distance not in ("near", "far") or not path:
+        raise ConfigError(
+            f"--outliers {word!r} is not NAME=near:CONFIG or NAME=far:CONFIG, such as"
+            " digits=far:configs/digits_efficientnet.py"
+        )
+    data = load_config([f"--config={path}"]).get("data")
+    if data is None:
+        raise ConfigError(f"--outliers {word!r}: {path} has no section 'data'")
+    return name, distance, data.to_dict()
 
 
 def _report(arguments: argparse.Namespace, config_words: list[str]) -> int:

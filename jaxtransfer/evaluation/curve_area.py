@@ -1,11 +1,13 @@
 """A learning curve as one number: the mean of the metric over the logarithm of the labels used."""
 
+import math
+
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Measured
+from jaxtransfer.evaluation.intervals import t_quantile
 from jaxtransfer.evaluation.learning_curve import LearningCurve, check_pair
-from jaxtransfer.evaluation.seeds import combine
 
 
 def area(curve: LearningCurve) -> Measured:
@@ -49,13 +51,11 @@ def _area_weights(curve: LearningCurve) -> np.ndarray:
 
 def _weighed(curve: LearningCurve, values: np.ndarray, examples: np.ndarray, name: str) -> Measured:
     """A linear function of the means with its t interval; `values` by seed, `examples` (r,)."""
-    from scipy.special import stdtrit
-
     size, n = len(values), curve.points[0].n
     parts = [float(examples.var(ddof=1)), float(values.var(ddof=1)) / size if size > 1 else 0.0]
     # Rounding of equal sums is no variance.
     parts = [0.0 if part < 1e-24 else part for part in parts]
-    error, df = combine(parts, (max(1, n - 1), size - 1))
+    error = math.sqrt(sum(parts))
     mean = float(values.mean())
     text = f"mean over log(labels), {curve.total[0]:g} to {curve.total[-1]:g}: {curve.definition}"
     if not error:
@@ -63,7 +63,8 @@ def _weighed(curve: LearningCurve, values: np.ndarray, examples: np.ndarray, nam
         return Measured(
             name=f"area of {name}", value=mean, ci=None, n=n, definition=text, undefined=reason
         )
-    half = float(stdtrit(df, 0.5 + curve.confidence / 2)) * error
+    freedoms = (max(1, n - 1), size - 1)
+    half = t_quantile(parts, freedoms, 0.5 + curve.confidence / 2) * error
     return Measured(
         name=f"area of {name}", value=mean, ci=(mean - half, mean + half), n=n, definition=text
     )

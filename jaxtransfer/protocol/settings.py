@@ -232,6 +232,16 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
     return settings
 
 
+def from_json(document: Mapping[str, Any]) -> LadderSettings:
+    """Inverse of `LadderSettings.to_json`, as `run.json` holds it; raises as `from_config` does."""
+    own = ("method", "options", "learning_rates", "first_phase")
+    methods = {
+        rung["name"]: {**{key: rung[key] for key in own}, **rung["overrides"]}
+        for rung in document["rungs"]
+    }
+    return from_config({**document, "methods": methods, "rungs": tuple(methods)})
+
+
 def _name(place: str, name: Any) -> str:
     text = check(place, name, str)
     if not re.fullmatch(r"[\w.-]+", text) or not text.strip("."):
