@@ -40,6 +40,7 @@ from jaxtransfer.evaluation.slice_candidates import cut_at_quantiles
 from jaxtransfer.evaluation.slices import find_slices
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import settings as settings_of
+from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.learnt import sentences
 from jaxtransfer.protocol.problem import CALIBRATION, TEST, TRAIN, Problem, prepare
 from jaxtransfer.protocol.workdir import write_json
@@ -51,61 +52,8 @@ from jaxtransfer.train.serving import measure_serving_cost
 SCHEMA = 1
 BATCH = 50
 FILE = "examination.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Extent:
-    """How much to examine.
-
-    Attributes:
-      kinds: corruptions; empty means all of the input's kind.
-      severities: of 1 to 5.
-      examples: of the test split, the first so many in the split's order, that are corrupted.
-      outliers: name to (near or far, data as a config's `data`), whose examples are no class's.
-      seed: of corruptions and bootstrap.
-    """
-
-    kinds: tuple[str, ...] = ()
-    severities: tuple[int, ...] = (1, 3, 5)
-    examples: int = 200
-    outliers: Mapping[str, tuple[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
-    seed: int = 0
-
-
-def extent_of(
-    *,
-    kinds: str | None,
-    severities: str,
-    examples: int,
-    outliers: Sequence[tuple[str, str, Mapping[str, Any]]],
-    seed: int,
-) -> Extent:
-    """An extent from the words of a command.
-
-    Raises:
-      ConfigError: if a severity or a number is out of range, or a name repeats.
-      DataError: if a corruption is unknown, naming the nearest.
-    """
-    wanted = tuple(kind.strip() for kind in (kinds or "").split(",") if kind.strip())
-    for kind in wanted:
-        corruptions.corruption(kind)
-    levels = tuple(level.strip() for level in severities.split(","))
-    if not levels or len(set(levels)) != len(levels) or not set(levels) <= set("12345"):
-        raise ConfigError(f"--severities {severities!r} must be some of 1 to 5, such as 1,3,5")
-    if examples < 2:
-        raise ConfigError(f"--examples {examples}: corrupt at least 2")
-    if seed < 0:
-        raise ConfigError(f"--seed {seed} must be 0 or more")
-    names = [name for name, _, _ in outliers]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"--outliers names {names}: each set needs a name of its own")
-    return Extent(
-        kinds=wanted,
-        severities=tuple(int(level) for level in levels),
-        examples=examples,
-        outliers={name: (distance, data) for name, distance, data in outliers},
-        seed=seed,
-    )
+FEATURES = "features.npz"
+"""Features and logits of what trained nothing: a reference for `jaxtransfer monitor fit`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,6 +147,7 @@ def examine(
         parts |= part(subject)
     parts["summary"] = sentences(parts)
     write_json(workdir / FILE, parts)
+    _held_out_features(subject).save(workdir / FEATURES)
     return parts
 
 
@@ -235,6 +184,16 @@ def _subject(workdir: pathlib.Path, extent: Extent, rung: str | None) -> _Subjec
         extent=extent,
         compiled=CompiledSteps(),
     )
+
+
+def _held_out_features(subject: _Subject) -> Features:
+    """Of the calibration and the test split."""
+    problem = subject.problem
+    names = [name for name in (CALIBRATION, TEST) if name in problem.splits]
+    rows = np.concatenate([problem.splits[name] for name in names])
+    found = subject.features(problem.table.take(rows), "held out")
+    split = np.repeat(names, [len(problem.splits[name]) for name in names])
+    return dataclasses.replace(found, split=split)
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
