@@ -25,7 +25,7 @@ from jaxtransfer.evaluation.statistic import (
 )
 from jaxtransfer.evaluation.table import Predictions
 
-CHECKED = 16
+CHECKED = 8
 """So many swaps are measured on tables, too, before a faster way is trusted."""
 
 

@@ -125,3 +125,12 @@ def test_scores_that_are_none_are_refused():
         optimality_gap(np.ones((2, 4)), target=float("nan"))
     with pytest.raises(EvaluationError, match="thresholds"):
         performance_profile(np.ones((2, 4)), np.array([np.inf]))
+
+
+def test_each_task_draws_its_own_runs():
+    """Luck that all tasks share would otherwise make the interval of their mean as wide as one's."""
+    luck = np.random.default_rng(4).normal(size=12)
+    scores = np.tile(luck, (9, 1))
+    found = optimality_gap(scores, target=10.0)
+    width = found.ci[1] - found.ci[0]
+    assert width == pytest.approx(2 * 1.96 * luck.std() / np.sqrt(9 * 12), rel=0.1)

@@ -202,10 +202,14 @@ def test_few_discordant_examples_widen_the_auroc_interval():
     labels = np.repeat([0, 1], [180, 20])
     leave_one_out = np.full(200, 0.995)
     leave_one_out[199] = 1.0
-    found = logit_t(0.995, leave_one_out, labels)
-    variance = 19 / 20 * ((leave_one_out[180:] - leave_one_out[180:].mean()) ** 2).sum()
-    half = np.diff(special.logit(found))[0] / 2 / (np.sqrt(variance) / (0.995 * 0.005))
-    assert half > stats.t.ppf(0.975, 19)
+    leave_one_out[:180] = leave_one_out[180:].mean()
+    positive = leave_one_out[180:]
+    freedom = 2 / (2 / 19 + (stats.kurtosis(positive, fisher=False) - 3) / 20)
+    assert 1 < freedom < 3
+    error = np.sqrt(19 * positive.var())
+    half = stats.t.ppf(0.975, freedom) * error / (0.995 * 0.005)
+    expected = special.expit(special.logit(0.995) + half * np.array([-1, 1]))
+    assert logit_t(0.995, leave_one_out, labels) == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_logit_interval_says_why_there_is_none():

@@ -78,3 +78,18 @@ def test_perfect_scores_have_wilsons_interval_or_none():
 def test_no_table_is_an_error():
     with pytest.raises(EvaluationError, match="no table"):
         measure_seeds([])
+
+
+def test_the_interval_holds_the_variance_of_the_classes_shares():
+    """Right on nearly all of one class and few of the other, so the loss depends on their shares."""
+    rng = np.random.default_rng(6)
+    labels = np.arange(400) % 2
+    right = rng.random(400) < np.where(labels == 0, 0.99, 0.05)
+    logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+    seeds = [
+        Predictions(ids=np.arange(400), labels=labels, logits=factor * logits, classes=("a", "b"))
+        for factor in (1, 1 + 1e-9)
+    ]
+    low, high = measure_seeds(seeds, ["nll"], replicates=4000)["nll"].ci
+    # The loss of a wrong example is larger than that of a right one by the logits' difference, 1.
+    assert (high - low) / 2 == pytest.approx(1.96 * right.std() / np.sqrt(400), rel=0.03)
