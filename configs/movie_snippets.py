@@ -1,19 +1,26 @@
-"""Movie-review snippets without labels: text from another world than the news.
+"""Movie-review snippets without labels, for `examine`: text that belongs to no class of the news.
 
-    jaxtransfer examine runs/demo --outliers movies=far:configs/movie_snippets.py
+    jaxtransfer examine runs/demo --outliers movie=far:configs/movie_snippets.py
 
-10,605 snippets that come with vaderSentiment 3.3.2, in its archive of rated texts (CC BY-SA 4.0, Hutto and
-Gilbert, ICWSM 2014). It has no split or method: it is data that belongs to no class of a ladder.
+10,605 rated snippets that come with vaderSentiment 3.3.2 (Hutto and Gilbert, ICWSM 2014). The config names data alone, and
+is no ladder's.
 """
 
 from ml_collections import ConfigDict
 
 
-def get_config():
+def get_config() -> ConfigDict:
     config = ConfigDict()
     config.data = ConfigDict()
     config.data.kind = "csv"
     config.data.path = (
-        "pypi:vaderSentiment==3.3.2/vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+        "pypi:vaderSentiment==3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz/hutto_ICWSM_2014/"
+        "movieReviewSnippets_GroundTruth.txt"
     )
+    config.data.columns = ("id", "rating", "text")
+    config.data.delimiter = "\t"
+    config.data.quoted = False
+    config.data.id = "id"
+    config.data.label = None
+    config.data.encoding = "latin-1"
     return config

@@ -18,9 +18,10 @@ def pixel_csv(
     shape: Sequence[int] = (28, 28),
     label_column: int | None = -1,
     skip_rows: int = 0,
+    white: int = 255,
     classes: Sequence[str] | None = None,
 ) -> Table:
-    """Images as rows of pixels 0..255 in a CSV file (`.gz` too); inputs are uint8 (n, *shape).
+    """Images as rows of pixels 0..white in a CSV file (`.gz` too); inputs are uint8 (n, *shape).
 
     Ids are `<file name>:<line>`. Labels are integers; their sorted values are the classes unless
     `classes` names them, in which case a label is a position in it.
@@ -31,13 +32,16 @@ def pixel_csv(
         axis fastest.
       label_column: which column is the label, from the end if negative; None: no labels.
       skip_rows: header lines.
+      white: the largest value of a pixel, up to 255; it becomes 255.
       classes: class names in label order.
 
     Raises:
       DataError: if a row is not of whole numbers or has another width, or a pixel is outside
-        0..255.
+        0..white, or white outside 1..255.
     """
     path = pathlib.Path(path)
+    if not 1 <= white <= 255:
+        raise DataError(f"white is {white}; the largest value of a pixel is from 1 to 255")
     try:
         rows = np.loadtxt(
             io.BytesIO(read_bytes(path)), np.int64, delimiter=",", skiprows=skip_rows, ndmin=2
@@ -60,10 +64,10 @@ def pixel_csv(
     ids = [f"{path.name}:{row + 1 + skip_rows}" for row in range(len(rows))]
     labels = None if label_column is None else rows[:, label_column]
     pixels = rows if label_column is None else np.delete(rows, label_column, axis=1)
-    if pixels.min() < 0 or pixels.max() > 255:
-        row = int(np.flatnonzero(((pixels < 0) | (pixels > 255)).any(axis=1))[0])
-        raise DataError(f"{path}:{row + 1 + skip_rows} holds a pixel outside 0..255")
-    images = pixels.astype(np.uint8).reshape(-1, *shape)
+    if pixels.min() < 0 or pixels.max() > white:
+        row = int(np.flatnonzero(((pixels < 0) | (pixels > white)).any(axis=1))[0])
+        raise DataError(f"{path}:{row + 1 + skip_rows} holds a pixel outside 0..{white}")
+    images = np.round(pixels * (255 / white)).astype(np.uint8).reshape(-1, *shape)
     return from_arrays(images, labels, ids=ids, classes=classes)
 
 

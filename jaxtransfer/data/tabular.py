@@ -28,6 +28,7 @@ def csv(
     metadata: Sequence[str] = (),
     columns: Sequence[str] | None = None,
     delimiter: str = ",",
+    quoted: bool = True,
     encoding: Encodings = "utf-8",
     classes: Sequence[str] | None = None,
 ) -> Table:
@@ -41,6 +42,8 @@ def csv(
       metadata: further columns to keep, as strings.
       columns: the columns' names where the file has no header line.
       delimiter: what separates fields.
+      quoted: whether double quotes enclose fields; False takes them as any other character, so that
+        every line is a row.
       encoding: the file's encoding.
       classes: class names in label order; sorted by name without it.
 
@@ -52,7 +55,10 @@ def csv(
     if not isinstance(delimiter, str) or len(delimiter) != 1:
         raise DataError(f"delimiter is {delimiter!r}; it is one character, such as ';' or a tab")
     content, _ = decode(read_bytes(path), path, encoding)
-    reader = csv_format.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    quoting = csv_format.QUOTE_MINIMAL if quoted else csv_format.QUOTE_NONE
+    reader = csv_format.reader(
+        io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True
+    )
 
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         names = list(columns) if columns is not None else None

