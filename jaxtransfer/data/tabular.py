@@ -55,7 +55,7 @@ def csv(
     if not isinstance(delimiter, str) or len(delimiter) != 1:
         raise DataError(f"delimiter is {delimiter!r}; it is one character, such as ';' or a tab")
     content, _ = decode(read_bytes(path), path, encoding)
-    quoting = csv_format.QUOTE_MINIMAL if quoted else csv_format.QUOTE_NONE
+    quoting: Any = csv_format.QUOTE_MINIMAL if quoted else csv_format.QUOTE_NONE
     reader = csv_format.reader(
         io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True
     )

@@ -114,6 +114,12 @@ def bca(
       The interval, or why the bootstrap cannot give one.
     """
     check_confidence(confidence)
+    undefined = int((~np.isfinite(replicates)).sum())
+    if undefined:
+        return (
+            f"interval undefined: {undefined} of {len(replicates)} bootstrap samples do not define"
+            " the value"
+        )
     # Replicates equal to the value up to summation order are ties, of which half lie below.
     slack = 1e-12 * max(1.0, abs(value))
     below = (replicates < value - slack).mean()

@@ -65,8 +65,8 @@ class OutlierMetrics:
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
         return {
-            "inliers": self.inliers,
-            "outliers": self.outliers,
+            "n_inliers": self.inliers,
+            "n_outliers": self.outliers,
             "metrics": {name: found.to_json() for name, found in self.measured.items()},
         }
 

@@ -46,7 +46,10 @@ def _r2(table: Regression) -> Statistic | Undefined:
     def function(sums: np.ndarray) -> np.ndarray:
         n = sums[:, -1:]
         residual, first, second = sums[:, :d], sums[:, d : 2 * d], sums[:, 2 * d : 3 * d]
-        return (1 - residual / (second - first**2 / n)).mean(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(
+                second > first**2 / n, 1 - residual / (second - first**2 / n), np.nan
+            ).mean(axis=1)
 
     return SumsStatistic(
         labels=table.strata,
@@ -76,7 +79,8 @@ def _correlation(
             n = sums[:, -1:]
             sx, sy, sxx, syy, sxy = (sums[:, i * d : (i + 1) * d] / n for i in range(5))
             spread = np.sqrt((sxx - sx**2) * (syy - sy**2))
-            return np.clip((sxy - sx * sy) / spread, -1, 1).mean(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.clip((sxy - sx * sy) / spread, -1, 1).mean(axis=1)
 
         return SumsStatistic(
             labels=table.strata,

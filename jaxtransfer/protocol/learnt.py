@@ -51,7 +51,7 @@ def _outliers(parts: Mapping[str, Any]) -> str | None:
     if not found:
         return None
     told = []
-    for name in dict.fromkeys(row["outliers"] for row in found if isinstance(row["outliers"], str)):
+    for name in dict.fromkeys(row["outliers"] for row in found):
         told.append(_best_detector(found, name))
     return " ".join(told) or None
 
@@ -81,7 +81,7 @@ def _slices(parts: Mapping[str, Any]) -> str | None:
     )
     if not confirmed:
         return f"{text} (n={found['n_confirm']})."
-    names = [str(one.get("name") or one["values"]) for one in confirmed[:3]]
+    names = [one["description"] for one in confirmed[:3]]
     return f"{text}: {'; '.join(names)}."
 
 

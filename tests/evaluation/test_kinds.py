@@ -238,3 +238,11 @@ def test_a_users_own_function_is_measured_like_any_metric():
         measure(table, [broken])
     with pytest.raises(EvaluationError, match="measures classification, not ranking"):
         measure(ranking(), [own])
+
+
+def test_a_resample_that_defines_no_value_leaves_no_interval():
+    table = Regression(ids=[1, 2, 3], labels=[1.0, 2, 4], values=[1.5, 2, 3])
+    for name, found in measure(table, ["r2", "pearson"]).items():
+        assert found.value is not None
+        assert found.ci is None, name
+        assert "bootstrap samples do not define the value" in found.undefined

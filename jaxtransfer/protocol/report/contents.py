@@ -48,12 +48,14 @@ class ReportData:
       histories: rung to one training history per seed, each a list of
         `{"step", "loss"}` and `{"step", "validation/<metric>"}`.
       examples: id to `{"text": ...}` or `{"png": base64}` of the hardest test examples.
+      examination: what `examine` has written, or None.
     """
 
     record: Mapping[str, Any]
     predictions: Sequence[Predictions]
     histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
     examples: Mapping[str, Mapping[str, str]]
+    examination: Mapping[str, Any] | None = None
 
     @property
     def rungs(self) -> list[dict[str, Any]]:
@@ -121,7 +123,27 @@ def read(workdir: Path) -> ReportData:
         predictions=tables,
         histories=histories,
         examples=_read_json(workdir / "examples.json"),
+        examination=_read_examination(workdir / "examination.json", record),
     )
+
+
+def _read_examination(path: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    found = _read_json(path)
+    again = f"run jaxtransfer examine {path.parent} again, or remove the file"
+    if not isinstance(found, Mapping):
+        raise WorkdirError(f"{path} does not hold a JSON object; {again}")
+    for key in ("schema", "rung", "split"):
+        if key not in found:
+            raise WorkdirError(f"{path} lacks the key {key!r}; {again}")
+    if found["schema"] != SCHEMA:
+        raise WorkdirError(
+            f"{path} has schema {found['schema']!r}, this version reads {SCHEMA}; {again}"
+        )
+    if found["rung"] not in [rung["name"] for rung in record["rungs"]]:
+        raise WorkdirError(f"{path} is of a rung {found['rung']!r} that the record lacks; {again}")
+    return found
 
 
 def _check_is_ladder(workdir: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.protocol.report import evidence, outcome, sources
+from jaxtransfer.protocol.report import evidence, examined, outcome, sources
 from jaxtransfer.protocol.report.contents import ReportData, read
 from jaxtransfer.protocol.report.html import Markup, element, embedded_json, escape
 from jaxtransfer.protocol.report.outcome import Section
@@ -21,7 +21,14 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.cost,
     evidence.learning,
     evidence.errors,
+    examined.learnt,
+    examined.recalibration,
+    examined.corruptions,
+    examined.outliers,
+    examined.groups,
+    examined.doubts,
     evidence.examples,
+    examined.serving,
     sources.metrics,
     sources.data_card,
     sources.provenance,
