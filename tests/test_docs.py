@@ -32,7 +32,9 @@ def test_the_evaluation_pages_blocks_run_in_order(tmp_path):
     )
     assert len(blocks) > 20
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^classification 240 \('news', 'sport', 'tech'\) \['length'\]$", done.stdout, re.M)
+    assert re.search(
+        r"^classification 240 \('news', 'sport', 'tech'\) \['length'\]$", done.stdout, re.M
+    )
     assert "auroc_ovr_macro undefined: " in done.stdout
     assert "cannot be compared" in done.stdout
 
