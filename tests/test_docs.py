@@ -1,5 +1,6 @@
 """The pages of the documentation: their blocks run as printed, and their links lead somewhere."""
 
+import json
 import os
 import pathlib
 import re
@@ -37,6 +38,17 @@ def test_the_evaluation_pages_blocks_run_in_order(tmp_path):
     )
     assert "auroc_ovr_macro undefined: " in done.stdout
     assert "cannot be compared" in done.stdout
+    command = re.search(r"`jaxtransfer (evaluate foreign\.csv)`", page)[1].split()
+    printed = subprocess.run(
+        [sys.executable, "-m", "jaxtransfer.cli", *command, "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert printed.returncode == 0, printed.stderr
+    (measured,) = json.loads(printed.stdout).values()
+    assert {"value", "ci", "n", "definition"} <= measured["macro_f1"].keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -47,3 +59,5 @@ def test_links_and_named_files_are_there(page):
         assert (page.parent / target).exists(), target
     for path in re.findall(r"`((?:tests|experiments|configs)/[\w/]+\.py)`", text):
         assert (ROOT / path).exists(), path
+    for name in re.findall(r"`(test_\w+\.py)`", text):
+        assert (ROOT / "tests" / "evaluation" / name).exists(), name
