@@ -373,14 +373,15 @@ def page(results: dict[str, Any]) -> str:
         "",
         "1 - accuracy = a + b n^-c, n training labels. In brackets 95 % intervals.",
         "",
-        "| method | a | b | c | accuracy at 2,000, extrapolated | what the data leave open |",
-        "|---|---|---|---|---|---|",
+        "| method | a | b | c | largest residual | accuracy at 2,000, extrapolated | what to know |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, law in found["laws"].items():
         cells = [
             f"{law[key]['value']:.3g} [{law[key]['ci'][0]:.3g}, {law[key]['ci'][1]:.3g}]"
             for key in ("asymptote", "scale", "exponent")
         ]
+        cells.append(f"{law['residual']:.3f}")
         ahead = law["predictions"][1]["metric"]
         cells.append(f"{ahead['value']:.3f} [{ahead['ci'][0]:.3f}, {ahead['ci'][1]:.3f}]")
         lines.append(

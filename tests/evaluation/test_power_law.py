@@ -98,6 +98,24 @@ def test_what_the_data_leave_open_is_said():
     assert clear.notes == ()
 
 
+def test_a_curve_that_follows_no_power_law_is_said_to_be_missed():
+    """A curve that starts late, as that of a model which learns nothing from ten labels."""
+    late = {10: 0.3, 25: 0.32, 50: 0.5, 100: 0.8, 250: 0.9, 500: 0.95}
+    noise = 0.01 * np.random.default_rng(0).normal(size=(6, 5))
+    values = {size: mean + row for (size, mean), row in zip(late.items(), noise)}
+    law = fit_power_law(curve_from_values(values, method="m", metric="accuracy", n=10))
+    assert "the law misses the mean error at" in " ".join(law.notes)
+    assert law.residual > 0.03
+    alarms = [
+        any("misses" in note for note in fit_power_law(follows).notes)
+        for follows in (
+            law_curve(0.05, 1.5, 0.6, SIZES.astype(int), noise=0.01, seeds=5, seed=seed)
+            for seed in range(40)
+        )
+    ]
+    assert np.mean(alarms) < 0.2
+
+
 def test_a_metric_to_minimise_is_its_own_error():
     values = {int(n): [0.1 + 3 * n**-0.5] * 2 for n in SIZES}
     options = {"metric": "nll", "n": 10, "maximise": False, "bounds": (0.0, np.inf)}
