@@ -60,6 +60,26 @@ def test_noisy_data_give_what_scipys_least_squares_gives(seed):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_an_asymptote_below_zero_is_held_at_zero_and_the_rest_fitted_without_it():
+    """Errors that fall faster and faster, which no power law above zero does."""
+    errors = np.array([0.5, 0.35, 0.25, 0.15, 0.06, 0.01])
+    a, b, c = fit_many(SIZES, errors[None], np.ones(6))[0]
+    theirs, _ = curve_fit(lambda n, b, c: b * n**-c, SIZES, errors, p0=(1, 0.5), xtol=1e-15)
+    assert a == 0
+    np.testing.assert_allclose([b, c], theirs, rtol=1e-5)
+
+
+def test_sizes_weigh_by_standard_errors_smoothed_over_sizes():
+    """Spreads that fall as a power of n are their own straight line."""
+    rng = np.random.default_rng(0)
+    means = 0.5 + 0.4 * np.sort(rng.random(6))
+    spread = np.array([-1.0, 0.0, 1.0])
+    values = {int(n): m + 0.3 * n**-0.6 * spread for n, m in zip(SIZES, means)}
+    law = fit_power_law(curve_from_values(values, method="m", metric="accuracy", n=10))
+    expected = fit_many(SIZES, 1 - means[None], SIZES**1.2)[0]
+    np.testing.assert_allclose(law.parameters, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_many_fits_at_once_are_those_one_by_one():
     rng = np.random.default_rng(0)
     errors = np.abs(0.05 + 1.6 * SIZES**-0.6 + 0.05 * rng.normal(size=(20, 6)))
