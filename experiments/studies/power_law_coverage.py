@@ -109,7 +109,7 @@ def saved(curves: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--curves", type=int, default=1000, help="simulated curves of each kind")
+    parser.add_argument("--curves", type=int, default=500, help="simulated curves of each kind")
     curves = parser.parse_args().curves
     command = " ".join(["python experiments/studies/power_law_coverage.py", *sys.argv[1:]])
     error = 100 * np.sqrt(0.95 * 0.05 / curves)

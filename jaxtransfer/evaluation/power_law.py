@@ -154,7 +154,8 @@ def fit_power_law(curve: LearningCurve, *, confidence: float = 0.95) -> PowerLaw
     replicates, hence cover the correlation of sizes that share examples and seeds. An interval that
     reaches the edge of what is allowed means that the data do not bound the parameter on that
     side; `notes` says so, and names sizes that the law misses: those at which the interval of the
-    residual, with Bonferroni's correction over sizes, excludes 0.
+    residual, with Bonferroni's correction over sizes, excludes 0. In simulation nominal 95 %
+    intervals of five seeds cover 93 to 95 % (`experiments/studies/power_law_coverage.py`).
 
     Raises:
       EvaluationError: if the curve has fewer than `SIZES` sizes, or a metric without a best value.
