@@ -9,6 +9,11 @@ scratch on tf-idf terms, which has seen no text but its training subset. MiniLM 
 are the pieces of words among the same 64 tokens or the words of the whole document. Regularisation is fixed, or, in the
 methods called tuned, chosen on 50 validation documents that are then counted as labels.
 
+Expect the probe to reach 80 to 90 % accuracy with a quarter of the labels that terms of the same 64 tokens need, and
+fine-tuned biases to need fewer still up to 80 %, above which five seeds cannot tell them from the probe. Reading more
+saves more than tuning: at 256 tokens the probe needs half the labels or less, and terms of whole documents beat every
+method that reads 64 tokens from 25 labels on. Fifty labels spent on choosing the regularisation never paid here.
+
 Writes `results/sample_efficiency.json`, and `results/sample_efficiency.md` from it. Takes about four minutes on two quiet
 cores, and about ten with `--biases`.
 """
@@ -344,10 +349,15 @@ def page(results: dict[str, Any]) -> str:
         f" on {VALIDATION} more labels, which count. *scratch*: tf-idf of the same {LENGTH} tokens, or of the words of whole documents, and no other"
         " text than the training subset."
         + (
-            " *biases*: fine-tuned biases and head, fixed steps and rate."
+            " *biases*: fine-tuned biases and head; steps and rate are fixed, but were found in earlier runs"
+            " on other subsets of this corpus, whose labels are not counted."
             if "biases" in found["curves"]
             else ""
         ),
+        "",
+        "The mean over log(labels) runs from the first to the last number of all labels used, so that methods"
+        f" with validation labels ({SIZES[0] + VALIDATION} to {SIZES[-1] + VALIDATION}) and those without"
+        f" ({SIZES[0]} to {SIZES[-1]}) are not to be compared by it.",
         "",
         "| method | " + " | ".join(str(size) for size in SIZES) + " | mean over log(labels) |",
         "|---|" + "---|" * (len(SIZES) + 1),
@@ -363,14 +373,15 @@ def page(results: dict[str, Any]) -> str:
         "",
         "1 - accuracy = a + b n^-c, n training labels. In brackets 95 % intervals.",
         "",
-        "| method | a | b | c | accuracy at 2,000, extrapolated | what the data leave open |",
-        "|---|---|---|---|---|---|",
+        "| method | a | b | c | largest residual | accuracy at 2,000, extrapolated | what to know |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, law in found["laws"].items():
         cells = [
             f"{law[key]['value']:.3g} [{law[key]['ci'][0]:.3g}, {law[key]['ci'][1]:.3g}]"
             for key in ("asymptote", "scale", "exponent")
         ]
+        cells.append(f"{law['residual']:.3f}")
         ahead = law["predictions"][1]["metric"]
         cells.append(f"{ahead['value']:.3f} [{ahead['ci'][0]:.3f}, {ahead['ci'][1]:.3f}]")
         lines.append(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer.data.source import from_arrays
-from jaxtransfer.data.splits import REST, Splits, halves, stratified_split
+from jaxtransfer.data.splits import REST, Splits, halves, nested_subsets, stratified_split
 from jaxtransfer.errors import DataError
 
 
@@ -192,3 +192,41 @@ def test_halves_are_disjoint_and_differ_by_one_at_most_in_size_and_every_class(s
 def test_halves_refuse_labels_of_the_whole_table():
     with pytest.raises(DataError, match="give those of the positions alone"):
         halves(np.arange(4), np.zeros(9, int), seed=0)
+
+
+def test_nested_subsets_are_prefixes_of_one_order_and_stratified():
+    data = table(40, 30, 20)
+    pool = np.arange(5, 85)
+    labels = data.labels[pool]
+    drawn = nested_subsets(pool, labels, [30, 6, 15], seed=3)
+    assert list(drawn) == [6, 15, 30]
+    for smaller, larger in itertools.pairwise(drawn.values()):
+        assert larger[: len(smaller)].tolist() == smaller.tolist()
+    assert counts(data, drawn[15]) == [5, 5, 5]
+    assert set(drawn[30].tolist()) <= set(pool.tolist())
+    assert len(set(drawn[30].tolist())) == 30
+    proportional = nested_subsets(np.arange(90), data.labels, [9], seed=3, balanced=False)
+    assert counts(data, proportional[9]) == [4, 3, 2]
+
+
+def test_nested_subsets_depend_on_seed_and_pool_alone():
+    pool, labels = np.arange(40), np.repeat([0, 1], 20)
+    one = nested_subsets(pool, labels, [10, 20], seed=1)
+    assert nested_subsets(pool, labels, [10], seed=1)[10].tolist() == one[10].tolist()
+    assert nested_subsets(pool, labels, [10], seed=2)[10].tolist() != one[10].tolist()
+
+
+def test_nested_subsets_that_cannot_be_drawn_are_refused():
+    pool, labels = np.arange(12), np.repeat([0, 1], [9, 3])
+    cases = [
+        (labels[:5], [4], "5 labels for 12 positions"),
+        (labels, [], "not different positive numbers"),
+        (labels, [0, 4], "not different positive numbers"),
+        (labels, [4, 4], "not different positive numbers"),
+        (labels, [13], "a subset of 13 is asked of a pool of 12"),
+        (labels, [4, 8], "class 1 has 3 examples in the pool of 12: .* that it allows is 7"),
+    ]
+    for given, sizes, message in cases:
+        with pytest.raises(DataError, match=message):
+            nested_subsets(pool, given, sizes, seed=0)
+    assert len(nested_subsets(pool, labels, [7], seed=0)[7]) == 7

@@ -80,7 +80,7 @@ def test_every_figure_is_json_with_its_source_or_reason():
 
 
 def test_one_subprocess_reports_its_own_memory():
-    size = 16 * 2**20
+    size = 96 * 2**20
     adapted = toys.make_adapted()
     heavy = {**adapted.variables, "extra": {"weight": np.ones(size // 4, np.float32)}}
     found = measure_resident(adapted, raw(), batch_size=2, variables=heavy)
@@ -89,7 +89,8 @@ def test_one_subprocess_reports_its_own_memory():
     }
     # What this process holds is no part of it: the child began small and grew by the weights.
     assert found.baseline + size < found.peak
-    assert found.baseline < found.serving <= found.peak
+    # While they were read there were two copies.
+    assert found.baseline < found.serving < found.peak
 
 
 def test_a_network_that_no_other_process_can_import_has_no_figure_but_a_reason():
