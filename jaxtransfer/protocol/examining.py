@@ -323,7 +323,9 @@ def _outliers(subject: _Subject) -> dict[str, Any]:
         table = table.take(np.sort(rows[: subject.extent.examples]))
         sets[name] = (distance, subject.features(table, name, labelled=False))
     k = max(1, min(10, len(train) // 5))
-    detectors = fit_detectors(train, k=k)
+    head = subject.adapted.variables["params"]["head"]
+    weights = (np.asarray(head["kernel"], np.float64), np.asarray(head["bias"], np.float64))
+    detectors = fit_detectors(train, k=k, head=weights)
     found = compare_detectors(detectors, inliers, sets, reference=train)
     return {"outliers": [one.to_json() for one in found]}
 

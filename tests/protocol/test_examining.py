@@ -29,13 +29,15 @@ def examined(ladder_values, tmp_path_factory):
     values = {**ladder_values, "rungs": ("nearest_mean", "linear_probe")}
     settings = from_config(values)
     ladder.run(settings, workdir, command="jaxtransfer ladder")
+    strangers = tmp_path_factory.mktemp("strangers") / "other.csv"
+    strangers.write_text("text\n" + "\n".join(f"qq {i} zz xx vv {i}" for i in range(15)) + "\n")
     found = examine(
         workdir,
         Extent(
             kinds=("swap", "casing"),
             severities=(1, 5),
             examples=12,
-            outliers={"same": ("near", dict(settings.data))},
+            outliers={"strangers": ("far", {"kind": "csv", "path": str(strangers), "label": None})},
         ),
         rung="linear_probe",
         say=lambda text: None,
@@ -79,7 +81,7 @@ def test_numbers_are_those_of_the_runs_own_tables(examined):
     assert {(c["kind"], c["severity"]) for c in found["robustness"]["cells"]} == {
         (kind, severity) for kind in ("swap", "casing") for severity in (1, 5)
     }
-    assert {row["outliers"] for row in found["outliers"]} == {"same"}
+    assert {row["outliers"] for row in found["outliers"]} == {"strangers"}
 
 
 def test_its_features_are_a_reference_for_the_monitor(examined):
