@@ -1,5 +1,6 @@
 """A finished ladder's rung is examined with everything, and the report shows what was found."""
 
+import dataclasses
 import json
 import shutil
 
@@ -10,6 +11,7 @@ from jaxtransfer.cli import main
 from jaxtransfer.errors import ConfigError, DataError, WorkdirError
 from jaxtransfer.evaluation.drift import Batch
 from jaxtransfer.evaluation.errors import flips
+from jaxtransfer.evaluation.groups import by_group
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import ladder
@@ -94,7 +96,16 @@ def test_its_features_are_a_reference_for_the_monitor(examined):
 
 def test_the_report_shows_each_part_and_without_an_examination_none(examined, tmp_path):
     workdir, found = examined
+    # Texts of one length make no groups; a column of the caller's does.
+    assert "groups" not in found or not found["groups"]
+    table = Predictions.load(workdir / "predictions" / "linear_probe-seed0.npz").select("test")
+    halves = np.where(np.arange(len(table)) % 2, "odd", "even")
+    grouped = dataclasses.replace(table, groups={"parity": halves})
+    report = by_group(grouped, "parity", ["accuracy", "nll"], replicates=50, permutations=20)
+    extended = {**found, "groups": {"parity": report.to_json()}}
+    (workdir / "examination.json").write_text(json.dumps(extended))
     page = write_report(workdir).read_text()
+    assert "By parity" in page
     keys = ("learnt", "recalibration", "corruptions", "outliers", "groups", "doubts", "serving")
     for key in keys:
         assert f'id="{key}"' in page, key

@@ -153,8 +153,7 @@ class Batch:
     @property
     def confidence(self) -> Float[np.ndarray, "n"]:
         """The probability of the predicted class; there must be logits."""
-        assert self.logits is not None
-        return np.exp(log_softmax(self.logits).max(axis=1))
+        return np.exp(log_softmax(np.asarray(self.logits)).max(axis=1))
 
     @property
     def input_matrix(self) -> Float[np.ndarray, "n j"]:

@@ -10,101 +10,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
-from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.drift.label_shift import (
     ClassShares,
     confusion_rates,
     estimate_shares,
     why_not_invertible,
 )
-from jaxtransfer.evaluation.drift.two_sample import TwoSample, ks_distances, ks_p_values
-from jaxtransfer.evaluation.drift.views import WEIGHTS, compare
-from jaxtransfer.evaluation.intervals import wilson
+from jaxtransfer.evaluation.drift.performance import Z
+from jaxtransfer.evaluation.drift.two_sample import ks_distances, ks_p_values
+from jaxtransfer.evaluation.drift.views import WEIGHTS
 
 if TYPE_CHECKING:
     from jaxtransfer.evaluation.drift.monitor import Monitor, Rows
 
-SEPARABLE = 0.8
+SEPARABLE = 0.9
 """AUC between old and new features from which on the features themselves are taken to have changed.
 
-The proxy A-distance is then about 0.9 of 2; below it most rows still look alike and a new head on
+The proxy A-distance is then about 1.3 of 2 (normal features, equal variance); below it most rows still look alike and a new head on
 the same features is the cheaper remedy to try first.
 """
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Performance:
-    """Accuracy and calibration of a labelled batch against the reference.
-
-    Attributes:
-      accuracy: of the batch.
-      accuracy_ci: its 95 % Wilson interval.
-      reference_accuracy: of the reference.
-      drop: reference_accuracy - accuracy.
-      drop_ci: its 95 % interval (Newcombe 1998, method 10).
-      overconfidence: mean confidence minus accuracy, of the batch.
-      overconfidence_ci: its 95 % interval, by the normal approximation.
-      reference_overconfidence: of the reference.
-      n: rows of the batch.
-    """
-
-    accuracy: float
-    accuracy_ci: tuple[float, float]
-    reference_accuracy: float
-    drop: float
-    drop_ci: tuple[float, float]
-    overconfidence: float
-    overconfidence_ci: tuple[float, float]
-    reference_overconfidence: float
-    n: int
-
-    def to_json(self) -> dict:
-        """Plain values."""
-        return dataclasses.asdict(self)
-
-    def __str__(self):
-        return (
-            f"this batch's labels: accuracy {self.accuracy:.3f}"
-            f" [{self.accuracy_ci[0]:.3f}, {self.accuracy_ci[1]:.3f}] against"
-            f" {self.reference_accuracy:.3f}, a drop of {self.drop:+.3f}"
-            f" [{self.drop_ci[0]:+.3f}, {self.drop_ci[1]:+.3f}]; confidence exceeds accuracy by"
-            f" {self.overconfidence:+.3f}"
-            f" [{self.overconfidence_ci[0]:+.3f}, {self.overconfidence_ci[1]:+.3f}],"
-            f" {self.reference_overconfidence:+.3f} in the reference (95 % intervals, of this look"
-            " alone)"
-        )
-
-
-def performance(
-    reference_confidence: Float[np.ndarray, "n"],
-    reference_correct: np.ndarray,
-    confidence: Float[np.ndarray, "m"],
-    correct: np.ndarray,
-) -> Performance:
-    """Accuracy, its drop, and overconfidence, each with its interval."""
-    m, n = len(correct), len(reference_correct)
-    new, old = float(correct.mean()), float(reference_correct.mean())
-    new_low, new_high = wilson(int(correct.sum()), m)
-    old_low, old_high = wilson(int(reference_correct.sum()), n)
-    drop = old - new
-    gaps = confidence - correct
-    half = 1.959963984540054 * float(gaps.std()) / math.sqrt(m)
-    return Performance(
-        accuracy=new,
-        accuracy_ci=(new_low, new_high),
-        reference_accuracy=old,
-        drop=drop,
-        drop_ci=(
-            drop - math.hypot(old - old_low, new_high - new),
-            drop + math.hypot(old_high - old, new - new_low),
-        ),
-        overconfidence=float(gaps.mean()),
-        overconfidence_ci=(float(gaps.mean()) - half, float(gaps.mean()) + half),
-        reference_overconfidence=float((reference_confidence - reference_correct).mean()),
-        n=m,
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +37,7 @@ class Diagnosis:
     """What has moved since the likely start of the drift.
 
     Attributes:
-      start: the look it likely began at.
+      start: the look it likely began at, by the kind with the most evidence.
       rows: how many rows came since then.
       before: how many came before.
       p: kind to its p-value over these rows, weighted Bonferroni over its tests and Holm over
@@ -152,13 +77,29 @@ class Diagnosis:
         return {**plain, "shares": None if self.shares is None else self.shares.to_json()}
 
 
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """P-values adjusted for their number by Holm's step-down.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'b': 0.06, 'c': 0.06}
+    """
+    adjusted, running = {}, 0.0
+    ordered = sorted(p_values, key=lambda name: p_values[name])
+    for rank, name in enumerate(ordered):
+        running = max(running, min(1.0, (len(ordered) - rank) * p_values[name]))
+        adjusted[name] = running
+    return {name: adjusted[name] for name in p_values}
+
+
 def diagnose(
     monitor: "Monitor", alarms: Mapping[str, int]
 ) -> tuple[Diagnosis | None, str, tuple[str, ...]]:
     """What the monitor's alarms suggest: diagnosis, advice, and the reasons in words."""
     if not alarms:
         return None, "nothing", ()
-    start = min(monitor.evidence(kind).likely_start for kind in alarms)
+    # The kind with the most evidence dates the drift best; others follow it, or come by chance.
+    strongest = max(alarms, key=lambda kind: monitor.evidence(kind).path[-1])
+    start = monitor.evidence(strongest).likely_start
     found = _describe(monitor, alarms, start)
     advice, why = _advise(found)
     return found, advice, (*_reasons(monitor, alarms, found), why)
@@ -168,23 +109,13 @@ def _describe(monitor: "Monitor", alarms: Mapping[str, int], start: int) -> Diag
     rows = monitor.rows
     new, old = rows.take(rows.look >= start), rows.take(rows.look < start)
     rng = np.random.default_rng([monitor.settings.seed, len(monitor.looks), 1])
-    tests: dict[str, list[TwoSample]] = {
-        kind: compare(
-            kind,
-            monitor.views.get(kind),
-            new.of(kind),
-            old.of(kind),
-            classes=len(monitor.classes),
-            effort=monitor.settings.effort,
-            rng=rng,
-        )
-        for kind in monitor.kinds
-    }
-    alone = {
-        kind: min(1.0, min(test.p / WEIGHTS[kind][test.name] for test in results))
-        for kind, results in tests.items()
-    }
-    p = dict(zip(alone, holm(list(alone.values())).tolist()))
+    tests = monitor.compare(new, old, rng)
+    p = holm(
+        {
+            kind: min(1.0, min(test.p / WEIGHTS[kind][test.name] for test in results))
+            for kind, results in tests.items()
+        }
+    )
     limit = monitor.settings.false_alarms
     moved = tuple(kind for kind in monitor.kinds if kind in alarms or p[kind] <= limit)
     shift = separability = features_moved = confidence = None
@@ -226,14 +157,15 @@ def _root_mean_square(new: np.ndarray, old: np.ndarray) -> float:
 
 def _count_moved(new: np.ndarray, old: np.ndarray) -> int:
     p = ks_p_values(ks_distances(new, old), len(new), len(old))
-    return int((holm(p.tolist()) <= 0.05).sum())
+    adjusted = holm({str(column): float(value) for column, value in enumerate(p)})
+    return sum(value <= 0.05 for value in adjusted.values())
 
 
 def _confidence(monitor: "Monitor", new: "Rows", old: "Rows") -> tuple[float, float, float]:
     scale = float(monitor.views["confidence"].scale[0])
     a, b = (rows.numbers["confidence"][:, 0].astype(np.float64) * scale for rows in (new, old))
     change = float(a.mean() - b.mean())
-    half = 1.959963984540054 * math.sqrt(a.var() / len(a) + b.var() / len(b))
+    half = Z * math.sqrt(a.var() / len(a) + b.var() / len(b))
     return change, change - half, change + half
 
 
@@ -304,11 +236,11 @@ def _reasons(monitor: "Monitor", alarms: Mapping[str, int], found: Diagnosis) ->
         reasons.append(f"predicted classes: {text}")
         if found.shares is not None:
             s = found.shares
-            places = np.argsort(-np.abs(s.estimate - s.reference), kind="stable")[:3]
+            order = np.argsort(-np.abs(s.estimate - s.reference), kind="stable")[:3]
             text = ", ".join(
                 f"{monitor.classes[i]!r} {s.reference[i]:.1%} to {s.estimate[i]:.1%}"
                 f" [{s.low[i]:.1%}, {s.high[i]:.1%}]"
-                for i in places
+                for i in order
             )
             reasons.append(f"estimated shares of the classes: {text}")
         elif "features" in found.moved:

@@ -13,13 +13,18 @@ from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.drift.batches import INPUT, Batch
-from jaxtransfer.evaluation.drift.diagnosis import Diagnosis, Performance, diagnose, performance
+from jaxtransfer.evaluation.drift.diagnosis import diagnose
+from jaxtransfer.evaluation.drift.finding import Finding, Look
+from jaxtransfer.evaluation.drift.performance import performance
 from jaxtransfer.evaluation.drift.sequential import Evidence, average, e_value
 from jaxtransfer.evaluation.drift.two_sample import TwoSample
-from jaxtransfer.evaluation.drift.views import KINDS, WEIGHTS, Effort, View, compare, fit_view
+from jaxtransfer.evaluation.drift.views import KINDS, WEIGHTS, Effort, View, compare, fit_view, pair
 
 FEWEST_REFERENCE = 50
 FEWEST_BATCH = 10
+FEWEST_KEPT = 1000
+FITTING = 1 / 3
+"""Share of the reference that fits the views."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,10 @@ class Settings:
         if not 0 < self.false_alarms < 1:
             raise EvaluationError(
                 f"the rate of false alarms {self.false_alarms} is not between 0 and 1, as 0.05 is"
+            )
+        if self.keep < FEWEST_KEPT:
+            raise EvaluationError(
+                f"keep = {self.keep} rows are too few; keep at least {FEWEST_KEPT}"
             )
 
 
@@ -75,104 +84,6 @@ class Rows:
         return self.predicted if kind == "labels" else self.numbers[kind]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Look:
-    """What one look found.
-
-    Attributes:
-      number: counted from 1.
-      source: where its batch came from.
-      digest: SHA-256 of the batch.
-      rows: of the batch.
-      tests: kind to its tests.
-      e: kind to the e-value of this look.
-    """
-
-    number: int
-    source: str
-    digest: str
-    rows: int
-    tests: Mapping[str, tuple[TwoSample, ...]]
-    e: Mapping[str, float]
-
-    def to_json(self) -> dict:
-        """Plain values, from which `from_json` makes it again."""
-        plain = dataclasses.asdict(self)
-        plain["tests"] = {
-            kind: [test.to_json() for test in tests] for kind, tests in self.tests.items()
-        }
-        return plain
-
-    @classmethod
-    def from_json(cls, plain: Mapping) -> "Look":
-        """The look that `to_json` has written."""
-        tests = {
-            kind: tuple(TwoSample(**test) for test in tests)
-            for kind, tests in plain["tests"].items()
-        }
-        return cls(**{**plain, "tests": tests})
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a check says.
-
-    Attributes:
-      look: the look of this batch.
-      repeated: this content had been checked before, and was not counted again.
-      evidence: kind to the natural logarithm of its evidence after this look.
-      limit: the natural logarithm at which a kind alarms.
-      alarms: kind to the look it alarmed at; once alarmed, a kind stays so until a new fit.
-      advice: nothing, recalibrate, refit the probe, or re-adapt.
-      reasons: the evidence in words and numbers.
-      diagnosis: what has moved and by how much; None without an alarm.
-      performance: accuracy and calibration of this batch, if it has labels and the reference too.
-      false_alarms: the declared rate.
-    """
-
-    look: Look
-    repeated: bool
-    evidence: Mapping[str, float]
-    limit: float
-    alarms: Mapping[str, int]
-    advice: str
-    reasons: tuple[str, ...]
-    diagnosis: Diagnosis | None
-    performance: Performance | None
-    false_alarms: float
-
-    @property
-    def alarmed(self) -> bool:
-        """Whether any kind has alarmed, at this look or before."""
-        return bool(self.alarms)
-
-    def to_json(self) -> dict:
-        """Plain values."""
-        return {
-            "look": self.look.to_json(),
-            "repeated": self.repeated,
-            "log_evidence": dict(self.evidence),
-            "log_evidence_limit": self.limit,
-            "alarms": dict(self.alarms),
-            "advice": self.advice,
-            "reasons": list(self.reasons),
-            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_json(),
-            "performance": None if self.performance is None else self.performance.to_json(),
-            "false_alarms": self.false_alarms,
-        }
-
-    def __str__(self):
-        head = f"look {self.look.number} ({self.look.source}, {self.look.rows} rows)"
-        if self.repeated:
-            head += ": checked before, not counted again"
-        state = ", ".join(
-            f"{kind} {np.exp(min(value, 700)):.3g}{' ALARM' * (kind in self.alarms)}"
-            for kind, value in self.evidence.items()
-        )
-        lines = [head, f"  evidence (alarm at {np.exp(self.limit):.4g}): {state}"]
-        return "\n".join([*lines, f"  advice: {self.advice}", *(f"  - {r}" for r in self.reasons)])
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Monitor:
     """A fitted monitor and all it has seen; `check` gives the next one.
@@ -182,7 +93,7 @@ class Monitor:
       classes: names of the classes; empty without logits.
       inputs: names of the input statistics.
       views: kind to view, of those of features, inputs and confidence that the reference has.
-      rows: half of the reference, and the batches of the looks.
+      rows: two thirds of the reference, and the batches of the looks.
       labels: (n,) of the whole reference, or None.
       predicted: (n,) predicted classes of the whole reference.
       confidence: (n,) of the whole reference; empty without logits.
@@ -238,10 +149,8 @@ class Monitor:
         number = len(self.looks) + 1
         rng = np.random.default_rng([self.settings.seed, number])
         new = view_rows(self.views, batch, number)
-        tests, e = {}, {}
-        for kind in self.kinds:
-            found = self._compare(kind, new, self.rows, rng)
-            tests[kind] = tuple(found)
+        tests, e = self.compare(new, self.rows, rng), {}
+        for kind, found in tests.items():
             e[kind] = average(
                 [e_value(test.p, test.permutations) for test in found],
                 [WEIGHTS[kind][test.name] for test in found],
@@ -256,16 +165,27 @@ class Monitor:
         )
         return after, after._finding(look, batch, repeated=False)
 
-    def _compare(self, kind: str, new: Rows, old: Rows, rng: np.random.Generator):
-        return compare(
-            kind,
-            self.views.get(kind),
-            new.of(kind),
-            old.of(kind),
-            classes=len(self.classes),
-            effort=self.settings.effort,
-            rng=rng,
-        )
+    def compare(
+        self, new: Rows, old: Rows, rng: np.random.Generator
+    ) -> dict[str, tuple[TwoSample, ...]]:
+        """The tests of each kind between some rows and others, by kind."""
+        effort = self.settings.effort
+        pairing = pair(len(new), len(old), effort, rng)
+        return {
+            kind: tuple(
+                compare(
+                    kind,
+                    self.views.get(kind),
+                    new.of(kind),
+                    old.of(kind),
+                    pairing,
+                    classes=len(self.classes),
+                    effort=effort,
+                    rng=rng,
+                )
+            )
+            for kind in self.kinds
+        }
 
     def _finding(self, look: Look, batch: Batch, *, repeated: bool) -> Finding:
         alarms = self.alarms
@@ -329,8 +249,7 @@ def _count(width: int | None) -> str:
 def fit(reference: Batch, settings: Settings | None = None) -> Monitor:
     """Fits a monitor on a reference: examples like those to come, which trained nothing.
 
-    A random half fits the views; the other half is what
-    the first look is compared with.
+    A random third fits the views; the first look is compared with the rest.
 
     Args:
       reference: at least 50 rows; with labels, label shift is told apart better.
@@ -346,10 +265,10 @@ def fit(reference: Batch, settings: Settings | None = None) -> Monitor:
             f" {FEWEST_REFERENCE}, better a thousand"
         )
     rng = np.random.default_rng([settings.seed, 0])
-    # Not stratified: given the views, the other half must be as random as the batches to come.
+    # Not stratified: given the views, the rest must be as random as the batches to come.
     order = rng.permutation(len(reference))
-    half = len(reference) // 2
-    fitting, baseline = reference.take(order[:half]), reference.take(order[half:])
+    cut = round(len(reference) * FITTING)
+    fitting, baseline = reference.take(order[:cut]), reference.take(order[cut:])
     names = {
         "features": reference.features is not None,
         "inputs": bool(reference.inputs),

@@ -123,7 +123,8 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: pathlib.Path) -> Monitor:
             offsets=arrays[f"{kind}/offsets"],
             scale=arrays[f"{kind}/scale"],
             whitening=arrays[f"{kind}/whitening"],
-            **about,
+            bandwidth=about["bandwidth"],
+            rule=about["rule"],
         )
         for kind, about in state["views"].items()
     }

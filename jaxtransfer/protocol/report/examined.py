@@ -8,7 +8,7 @@ import numpy as np
 from jaxtransfer.protocol.report import figures
 from jaxtransfer.protocol.report.contents import ReportData
 from jaxtransfer.protocol.report.html import Markup, column, details, element, join, number, table
-from jaxtransfer.protocol.report.numbers import compact, count, metric_title, probability, share
+from jaxtransfer.protocol.report.numbers import count, metric_title, probability, share
 from jaxtransfer.protocol.report.outcome import Section, responsive
 from jaxtransfer.protocol.report.series import Bins
 
@@ -16,30 +16,34 @@ SHOWN = 12
 """Rows of a table before the rest is folded."""
 
 
-def _part(data: ReportData, name: str) -> Any:
+def part(data: ReportData, name: str) -> Any:
+    """A part of the examination, or None."""
     return None if data.examination is None else data.examination.get(name)
 
 
-def _value(found: Mapping[str, Any] | None) -> str:
+def value(found: Mapping[str, Any] | None) -> str:
     """A number with its interval, or why there is none."""
     if found is None:
         return "not measured"
     if found["value"] is None:
         return f"undefined: {found.get('undefined') or found.get('reason')}"
-    return _with_interval(found["value"], found.get("ci"))
+    return with_interval(found["value"], found.get("ci"))
 
 
-def _with_interval(value: float | None, ci: Sequence[float] | None) -> str:
+def with_interval(value: float | None, ci: Sequence[float] | None) -> str:
+    """A value with its interval in brackets."""
     if value is None:
         return "undefined"
     return f"{value:.3f}" + (f" [{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
 
 
-def _card(*children: Any) -> Markup:
+def card(*children: Any) -> Markup:
+    """A box of its own."""
     return element("div", *children, class_="card")
 
 
-def _folded(caption: str, header: Sequence[Any], rows: list[list[Any]]) -> Markup:
+def folded(caption: str, header: Sequence[Any], rows: list[list[Any]]) -> Markup:
+    """A table whose rows beyond the first few open on demand."""
     first = table(caption, header, rows[:SHOWN])
     if len(rows) <= SHOWN:
         return first
@@ -49,7 +53,7 @@ def _folded(caption: str, header: Sequence[Any], rows: list[list[Any]]) -> Marku
 
 def learnt(data: ReportData) -> Section | None:
     """The sentences of the examination."""
-    sentences = _part(data, "summary")
+    sentences = part(data, "summary")
     if not sentences or data.examination is None:
         return None
     return Section(
@@ -59,13 +63,13 @@ def learnt(data: ReportData) -> Section | None:
             f"Of {data.examination['rung']}, first seed, on {data.examination['split']} examples."
             " How each number was found stands below."
         ),
-        body=_card(element("ul", *(element("li", sentence) for sentence in sentences))),
+        body=card(element("ul", *(element("li", sentence) for sentence in sentences))),
     )
 
 
 def corruptions(data: ReportData) -> Section | None:
     """Heat map: corruptions by severities, coloured by how much of the metric is lost."""
-    found = _part(data, "robustness")
+    found = part(data, "robustness")
     if not found:
         return None
     severities = sorted({cell["severity"] for cell in found["cells"]})
@@ -83,7 +87,7 @@ def corruptions(data: ReportData) -> Section | None:
             element("small", f"{one['value']:.3f}"),
             class_="wrong" if lost > 0 else "right",
             style=f"--share:{min(1.0, abs(lost)):.3f}",
-            title=_value(one["relative"]),
+            title=value(one["relative"]),
         )
 
     kinds = list(found["by_kind"])
@@ -92,7 +96,7 @@ def corruptions(data: ReportData) -> Section | None:
         [
             kind.replace("_", " "),
             *(cell(kind, severity) for severity in severities),
-            number(_value(found["by_kind"][kind])),
+            number(value(found["by_kind"][kind])),
         ]
         for kind in kinds
     ]
@@ -104,14 +108,14 @@ def corruptions(data: ReportData) -> Section | None:
     metric = metric_title(found["metric"])
     caption = (
         f"Share of the clean {metric} ({found['clean']:.3f}, n={found['n']}) that is lost, and the"
-        f" {metric} left. On average {_value(found['overall'])} of it is lost. A star: degraded"
+        f" {metric} left. On average {value(found['overall'])} of it is lost. A star: degraded"
         " after Holm's correction over all conditions."
     )
     return Section(
         key="corruptions",
         title="Corrupted inputs",
         introduction="Inputs are changed by rule, the same for every model; labels stay.",
-        body=_card(
+        body=card(
             table("Loss under corruptions by severity", header, rows, class_="matrix"),
             element("figcaption", caption),
         ),
@@ -120,7 +124,7 @@ def corruptions(data: ReportData) -> Section | None:
 
 def recalibration(data: ReportData) -> Section | None:
     """Reliability before and after the scalings, and what they change."""
-    found, diagrams = _part(data, "recalibration"), _part(data, "reliability")
+    found, diagrams = part(data, "recalibration"), part(data, "reliability")
     if not found or not diagrams:
         return None
     drawn = []
@@ -148,13 +152,13 @@ def recalibration(data: ReportData) -> Section | None:
             )
         )
     before = next(iter(found.values()))["before"]
-    rows = [["before", *(number(_value(before.get(name))) for name in MEASURES)]]
+    rows = [["before", *(number(value(before.get(name))) for name in MEASURES)]]
     for name, one in found.items():
-        rows.append([f"after {name}", *(number(_value(one["after"].get(m))) for m in MEASURES)])
+        rows.append([f"after {name}", *(number(value(one["after"].get(m))) for m in MEASURES)])
         rows.append(
             [
                 "difference",
-                *(number(_value(one["differences"].get(metric))) for metric in MEASURES),
+                *(number(value(one["differences"].get(metric))) for metric in MEASURES),
             ]
         )
     chance = before.get("ece_perfect")
@@ -162,7 +166,7 @@ def recalibration(data: ReportData) -> Section | None:
         "Scalings are fitted on the calibration split; differences are paired, with 95 % intervals."
     )
     if chance is not None:
-        caption += f" A perfectly calibrated model would show an ECE of {_value(chance)} here."
+        caption += f" A perfectly calibrated model would show an ECE of {value(chance)} here."
     return Section(
         key="recalibration",
         title="Reliability before and after recalibration",
@@ -170,7 +174,7 @@ def recalibration(data: ReportData) -> Section | None:
         body=element(
             "div",
             element("div", *drawn, class_="pair"),
-            _card(
+            card(
                 table(
                     "Calibration before and after",
                     ["", *(column(metric_title(name)) for name in MEASURES)],
@@ -199,7 +203,7 @@ def _bins(found: Mapping[str, Any]) -> Bins:
 
 def outliers(data: ReportData) -> Section | None:
     """Detectors by sets of outliers."""
-    found = _part(data, "outliers")
+    found = part(data, "outliers")
     if not found:
         return None
     names = ("auroc", "fpr95_in", "fpr95_out")
@@ -207,7 +211,7 @@ def outliers(data: ReportData) -> Section | None:
         [
             f"{row['detector'].replace('_', ' ')}, {row['outliers']}",
             row["distance"],
-            *(number(_value(row["metrics"].get(name))) for name in names),
+            *(number(value(row["metrics"].get(name))) for name in names),
         ]
         for row in found
     ]
@@ -218,13 +222,13 @@ def outliers(data: ReportData) -> Section | None:
         key="outliers",
         title="Out-of-distribution inputs",
         introduction="Detectors are fitted on training examples; no outlier has tuned them.",
-        body=_card(_folded("Detectors of outliers", header, rows), element("figcaption", caption)),
+        body=card(folded("Detectors of outliers", header, rows), element("figcaption", caption)),
     )
 
 
 def groups(data: ReportData) -> Section | None:
     """Groups with their metrics, the gaps between them, and slices."""
-    found, slices = _part(data, "groups"), _part(data, "slices")
+    found, slices = part(data, "groups"), part(data, "slices")
     if not found and not slices:
         return None
     cards = []
@@ -235,7 +239,7 @@ def groups(data: ReportData) -> Section | None:
             [
                 group["name"],
                 number(count(group["n"])),
-                *(number(_value(group["metrics"].get(metric))) for metric in metrics),
+                *(number(value(group["metrics"].get(metric))) for metric in metrics),
             ]
             for group in report["groups"]
         ]
@@ -244,21 +248,21 @@ def groups(data: ReportData) -> Section | None:
         ] or [gap for gap in report["gaps"] if gap["value"] is not None][:2]
         notes = [
             f"{gap['name'].replace('_', ' ')} ({gap['label']}):"
-            f" {_with_interval(gap['value'], gap['ci'])}; {gap['expected']:.3f} expected of equal"
+            f" {with_interval(gap['value'], gap['ci'])}; {gap['expected']:.3f} expected of equal"
             f" groups, since a maximum is biased upward; p {probability(gap['p_value'])}"
             for gap in gaps
         ]
         notes += [
-            f"worst {metric_title(w['metric'])}: {w['group']}, {_with_interval(w['value'], w['ci'])};"
+            f"worst {metric_title(w['metric'])}: {w['group']}, {with_interval(w['value'], w['ci'])};"
             f" {w['expected']:.3f} expected of equal groups, p {probability(w['p_value'])}"
             for w in report["worst"]
             if w["value"] is not None and w["expected"] is not None
         ]
         header = [name, column("n"), *(column(metric_title(metric)) for metric in metrics)]
         cards.append(
-            _card(
+            card(
                 element("h3", f"By {name}"),
-                _folded(f"Metrics by {name}", header, rows),
+                folded(f"Metrics by {name}", header, rows),
                 element("ul", *(element("li", note) for note in notes)) if notes else None,
             )
         )
@@ -279,7 +283,7 @@ def _slices(found: Mapping[str, Any]) -> Markup:
         f" others. {found['too_small']} were too small to search."
     )
     if not found["slices"]:
-        return _card(element("h3", "Slices"), element("p", f"{said} None was proposed."))
+        return card(element("h3", "Slices"), element("p", f"{said} None was proposed."))
     header = [
         "Slice",
         column("n, confirming half"),
@@ -299,20 +303,20 @@ def _slices(found: Mapping[str, Any]) -> Markup:
         ]
         for one in found["slices"]
     ]
-    return _card(
+    return card(
         element("h3", "Slices"),
-        _folded(f"Slices by {found['measured']}", header, rows),
+        folded(f"Slices by {found['measured']}", header, rows),
         element("figcaption", said),
     )
 
 
 def doubts(data: ReportData) -> Section | None:
     """Labels that probes contradict, examples that splits share, and flips against another rung."""
-    labels, leaks, flips = (_part(data, name) for name in ("label_errors", "leakage", "flips"))
+    labels, leaks, flips = (part(data, name) for name in ("label_errors", "leakage", "flips"))
     cards = []
     if flips:
         cards.append(
-            _card(
+            card(
                 element("h3", f"Against {flips['of']}, example by example"),
                 element(
                     "p",
@@ -330,9 +334,9 @@ def doubts(data: ReportData) -> Section | None:
         ]
         header = ["Example", "labelled", "probes say", column("probability of the label")]
         cards.append(
-            _card(
+            card(
                 element("h3", f"{len(rows)} labels to look at, of {count(labels['n'])}"),
-                _folded("Label-error candidates", header, rows) if rows else None,
+                folded("Label-error candidates", header, rows) if rows else None,
                 element("figcaption", labels["definition"]),
             )
         )
@@ -348,9 +352,9 @@ def doubts(data: ReportData) -> Section | None:
         ]
         header = ["Splits", *map(column, ("exact", "but for case", "near", "other label"))]
         cards.append(
-            _card(
+            card(
                 element("h3", "Equal and similar examples within and across splits"),
-                _folded("Pairs of similar examples", header, rows)
+                folded("Pairs of similar examples", header, rows)
                 if rows
                 else element("p", "None was found."),
                 element("figcaption", leaks["method"]),
@@ -364,80 +368,3 @@ def doubts(data: ReportData) -> Section | None:
         introduction="What to look at before trusting the last percent.",
         body=element("div", *cards),
     )
-
-
-def serving(data: ReportData) -> Section | None:
-    """Latency and memory of the served network, and the front of metric and cost."""
-    costs, front = _part(data, "serving"), _part(data, "pareto")
-    if not costs and not front:
-        return None
-    cards = []
-    for name, cost in (costs or {}).items():
-        rows = []
-        for batch in cost["batches"]:
-            seconds = batch["latency"]["seconds"]["total"]
-            rows.append(
-                [
-                    f"batch {batch['batch_size']}",
-                    *(number(_milliseconds(seconds, level)) for level in ("p50", "p95")),
-                    number(f"{batch['latency']['compile_seconds']:.2f} s"),
-                    *(number(_bytes(batch[key])) for key in ("compiled_peak", "rss_peak")),
-                ]
-            )
-        header = [
-            name,
-            *map(column, ("p50", "p95", "compilation", "compiled estimate", "RSS of a process")),
-        ]
-        sizes = (
-            f"{compact(cost['parameters']['value'])} parameters, of which"
-            f" {compact(cost['trainable_parameters']['value'])} trained;"
-            f" {_bytes(cost['adapter_file_bytes'])} to share. {cost['device']}, {cost['precision']};"
-            " warm and synchronised."
-        )
-        cards.append(_card(table("Serving cost", header, rows), element("figcaption", sizes)))
-    if front:
-        names = list(front["candidates"][0]["costs"])
-        rows = [
-            [
-                one["name"],
-                number(_with_interval(one["value"], one["ci"])),
-                *(number(compact(one["costs"][key])) for key in names),
-                number(f"{100 * one['probability']:.0f} %"),
-                "on the front" if one["on_front"] else "dominated",
-            ]
-            for one in front["candidates"]
-        ]
-        header = [
-            "Rung",
-            column(metric_title(front["metric"])),
-            *(column(key) for key in names),
-            column("probability"),
-            "",
-        ]
-        cards.append(
-            _card(
-                element("h3", "Front of metric and cost"),
-                table("Pareto front", header, rows),
-                element(
-                    "figcaption",
-                    f"On the front: no other rung is as good at every cost. Probability: the share of"
-                    f" {count(front['replicates'])} paired resamples in which the rung is on it.",
-                ),
-            )
-        )
-    return Section(
-        key="serving",
-        title="Serving cost and Pareto front",
-        introduction="Measured on the machine that examined.",
-        body=element("div", *cards),
-    )
-
-
-def _milliseconds(seconds: Mapping[str, Any], level: str) -> str:
-    return f"{1000 * seconds[level]['value']:.1f} ms"
-
-
-def _bytes(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return f"unknown ({figure.get('reason')})"
-    return f"{figure['value'] / 2**20:,.1f} MiB"

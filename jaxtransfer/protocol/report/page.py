@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.protocol.report import evidence, examined, outcome, sources
+from jaxtransfer.protocol.report import evidence, examined, outcome, served, sources
 from jaxtransfer.protocol.report.contents import ReportData, read
 from jaxtransfer.protocol.report.html import Markup, element, embedded_json, escape
 from jaxtransfer.protocol.report.outcome import Section
@@ -28,7 +28,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     examined.groups,
     examined.doubts,
     evidence.examples,
-    examined.serving,
+    served.serving,
     sources.metrics,
     sources.data_card,
     sources.provenance,
