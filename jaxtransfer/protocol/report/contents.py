@@ -12,6 +12,7 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol.report.examination import check_examination
 
 SCHEMA = 1
 ACCEPT, TEST = "accept", "test"
@@ -130,20 +131,7 @@ def read(workdir: Path) -> ReportData:
 def _read_examination(path: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
-    found = _read_json(path)
-    again = f"run jaxtransfer examine {path.parent} again, or remove the file"
-    if not isinstance(found, Mapping):
-        raise WorkdirError(f"{path} does not hold a JSON object; {again}")
-    for key in ("schema", "rung", "split"):
-        if key not in found:
-            raise WorkdirError(f"{path} lacks the key {key!r}; {again}")
-    if found["schema"] != SCHEMA:
-        raise WorkdirError(
-            f"{path} has schema {found['schema']!r}, this version reads {SCHEMA}; {again}"
-        )
-    if found["rung"] not in [rung["name"] for rung in record["rungs"]]:
-        raise WorkdirError(f"{path} is of a rung {found['rung']!r} that the record lacks; {again}")
-    return found
+    return check_examination(_read_json(path), [rung["name"] for rung in record["rungs"]], path)
 
 
 def _check_is_ladder(workdir: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.evaluation.errors import confused
 from jaxtransfer.protocol.report import drawing, figures, series
 from jaxtransfer.protocol.report.contents import TEST, ReportData
 from jaxtransfer.protocol.report.html import (
@@ -27,6 +28,9 @@ MAX_MATRIX = 16
 BESIDE = 6
 """Classes whose confusion matrix fits beside the reliability diagram; a larger one stands above it."""
 HARDEST = 9
+PAIRS = 12
+SURE = 0.9
+"""Probability from which a wrong prediction is called confident."""
 EXCERPT = 240
 LONGEST = 4000
 IMAGES_BYTES = 800_000
@@ -129,7 +133,7 @@ def _confusion(data: ReportData) -> Markup:
         return element(
             "div",
             element("h3", "Most frequent confusions"),
-            _worst_pairs(classes, matrix),
+            _worst_pairs(data),
             class_="card",
         )
 
@@ -162,27 +166,41 @@ def _confusion(data: ReportData) -> Markup:
             class_="matrix",
         ),
         element("figcaption", "Counts over all seeds, and their share of the true class."),
+        details("Most frequent confusions, with intervals", _worst_pairs(data), class_="more-rows")
+        if any(confused(data.test_tables[0], 1))
+        else None,
         class_="card",
     )
 
 
-def _worst_pairs(classes: list[str], matrix: np.ndarray) -> Markup:
-    wrong = matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:20]
-    pairs = [(int(place // len(classes)), int(place % len(classes))) for place in order]
+def _worst_pairs(data: ReportData) -> Markup:
+    # Seeds see the same examples: counts over all of them would make the intervals too narrow.
+    first = data.test_tables[0]
+    level = data.record["task"]["confidence"]
     rows = [
         [
-            element("th", f"{classes[true]} taken for {classes[predicted]}", scope="row"),
-            number(count(wrong[true, predicted])),
-            number(f"{100 * wrong[true, predicted] / matrix[true].sum():.1f} %"),
+            element("th", f"{pair.label} taken for {pair.predicted}", scope="row"),
+            number(f"{count(pair.count)} of {count(pair.n)}"),
+            number(
+                f"{100 * pair.count / pair.n:.1f} %",
+                element("small", f"[{100 * pair.ci[0]:.1f}, {100 * pair.ci[1]:.1f}]"),
+            ),
         ]
-        for true, predicted in pairs
-        if wrong[true, predicted]
+        for pair in confused(first, PAIRS, confidence=level)
     ]
-    return table(
-        "Most frequent confusions",
-        ["Confusion", column("Predictions"), column("Share of the true class")],
-        rows,
+    note = (
+        f"Predictions of the first seed, {100 * level:g} % Wilson intervals of each pair by itself:"
+        " the most frequent of many is likely to be overstated."
+    )
+    return join(
+        [
+            table(
+                "Most frequent confusions",
+                ["Confusion", column("Examples"), column("Share of the true class")],
+                rows,
+            ),
+            element("p", note, class_="note"),
+        ]
     )
 
 
@@ -227,9 +245,14 @@ def _figure_of(name: str, value: str, note: str) -> Markup:
 
 def examples(data: ReportData) -> Section | None:
     """The test examples of highest loss, with their text or image."""
-    found = series.hardest(data.test_tables, list(data.examples), HARDEST)
-    if not found:
+    ranked = series.hardest(data.test_tables, list(data.examples), len(data.examples))
+    if not ranked:
         return None
+    # With many classes the surest errors are not always those of the highest loss.
+    found = [
+        example for place, example in enumerate(ranked) if place < HARDEST or _is_sure(example)
+    ]
+    doubted = _doubted(data)
     seeds = len(data.test_tables)
     cards, left_out, spent = [], 0, 0
     for example in found:
@@ -252,6 +275,7 @@ def examples(data: ReportData) -> Section | None:
             element(
                 "article",
                 element("h3", title),
+                _marks(example, doubted),
                 element("p", facts, class_="facts"),
                 _content(example, content, label),
                 class_="example",
@@ -264,11 +288,31 @@ def examples(data: ReportData) -> Section | None:
         title="Hardest examples",
         introduction=(
             "The test examples on which the chosen rung loses most, averaged over seeds. Wrong"
-            f" labels gather here as well as hard cases: read them before trusting the last"
-            f" percent.{note}"
+            " labels gather here as well as hard cases: read them before trusting the last"
+            f" percent. {sum(map(_is_sure, found)) or 'None'} of these {len(found)} are wrong at"
+            f" {100 * SURE:.0f} % confidence or more.{note}"
         ),
         body=element("div", *cards, class_="examples pictures" if pictures else "examples"),
     )
+
+
+def _is_sure(example: series.HardExample) -> bool:
+    return example.predicted != example.label and example.chance >= SURE
+
+
+def _doubted(data: ReportData) -> dict[str, str]:
+    """Id to the class that held-out probabilities prefer, of the labels that they contradict."""
+    found = (data.examination or {}).get("label_errors") or {"candidates": []}
+    return {one["id"]: one["suggested"] for one in found["candidates"]}
+
+
+def _marks(example: series.HardExample, doubted: Mapping[str, str]) -> Markup | None:
+    marks = ["confidently wrong"] if _is_sure(example) else []
+    if example.id in doubted:
+        marks.append(f"label doubted, {doubted[example.id]}?")
+    if not marks:
+        return None
+    return element("p", *(element("span", mark, class_="pill") for mark in marks))
 
 
 def _content(example: series.HardExample, content: Mapping[str, str], label: str) -> Markup:

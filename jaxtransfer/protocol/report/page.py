@@ -9,7 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
-from jaxtransfer.protocol.report import evidence, examined, outcome, served, sources
+from jaxtransfer.protocol.report import (
+    doubts,
+    evidence,
+    examined,
+    flipped,
+    heatmap,
+    outcome,
+    outlier_detection,
+    populations,
+    recalibrated,
+    served,
+    sources,
+)
 from jaxtransfer.protocol.report.contents import ReportData, read
 from jaxtransfer.protocol.report.html import Markup, element, embedded_json, escape
 from jaxtransfer.protocol.report.outcome import Section
@@ -21,13 +33,14 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.cost,
     evidence.learning,
     evidence.errors,
-    examined.learnt,
-    examined.recalibration,
-    examined.corruptions,
-    examined.outliers,
-    examined.groups,
-    examined.doubts,
     evidence.examples,
+    examined.learnt,
+    recalibrated.recalibration,
+    heatmap.corruptions,
+    outlier_detection.outliers,
+    populations.groups,
+    flipped.flips,
+    doubts.doubts,
     served.serving,
     sources.metrics,
     sources.data_card,

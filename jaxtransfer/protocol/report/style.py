@@ -148,6 +148,30 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .matrix .wrong { background: rgba(var(--second-rgb), calc(.05 + 1.1 * var(--share))); }
 .matrix small { color: inherit; opacity: .75; white-space: nowrap; }
 .matrix .none { color: var(--muted); }
+.heatmap .loss { background: rgba(var(--second-rgb), calc(.05 + .6 * var(--share))); }
+.heatmap .gain { background: rgba(var(--accent-rgb), calc(.05 + .5 * var(--share))); }
+.heatmap td.mean { background: var(--page); }
+.heatmap td b { margin-left: 2px; }
+.heatmap td.number { text-align: right; }
+.heatmap td.wide-only { vertical-align: middle; }
+.four { grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr)); }
+.findings { margin: 0; padding-left: 20px; max-width: 60em; }
+.findings li { margin: 0 0 8px; text-wrap: pretty; }
+.findings li:last-child { margin-bottom: 0; }
+.note { color: var(--muted); font-size: 13.5px; margin-top: 10px; max-width: 62em; }
+.scroll + .scroll { margin-top: 22px; }
+.more-rows { margin-top: 14px; font-size: 14.5px; }
+.more-rows > summary { color: var(--accent); }
+.more-rows > .scroll { margin-top: 8px; }
+.clear.reason { color: var(--accent); }
+.id { overflow-wrap: anywhere; min-width: 120px; }
+.seesaw { display: grid; grid-template-columns: 1fr 1fr; position: relative; width: 160px;
+  height: 16px; margin: 3px auto 0; }
+.seesaw i { position: absolute; top: 3px; height: 10px; border-radius: 2px; }
+.seesaw .lost { right: 50%; background: var(--second); }
+.seesaw .won { left: 50%; background: var(--accent); }
+.middle { text-align: center; }
+.key.line { width: 18px; height: 2px; border-radius: 1px; background: var(--muted); }
 .figures { display: flex; flex-wrap: wrap; gap: 4px 28px; margin-bottom: 14px; }
 .figures b { font-size: 21px; font-weight: 600; display: block; line-height: 1.25; }
 .figures span { font-size: 13.5px; color: var(--muted); }
