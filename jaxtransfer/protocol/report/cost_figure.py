@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.protocol.report import drawing
 from jaxtransfer.protocol.report.axes import focus, shorten, ticks
 from jaxtransfer.protocol.report.contents import TEST, ReportData
-from jaxtransfer.protocol.report.numbers import compact, measured, metric_title, share
+from jaxtransfer.protocol.report.numbers import compact, likely, measured, metric_title, share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class _Spot:
     ci: Sequence[float] | None
     inside: bool
     color: str
+    on_front: bool = True
+    title: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,12 +72,14 @@ def _lay_out(data: ReportData, *, dodge: float, dodge_all: bool) -> tuple[_Scale
     points = [measured(rung, TEST, data.metric) for rung in data.rungs]
     low, high = focus([value for value, _ in points])
     taken: dict[float, int] = {}
+    front = _front(data)
     spots = []
     for rung, (value, ci) in zip(data.rungs, points, strict=True):
         if value is None:
             continue
         place = math.log10(rung["trainable"]) if rung["trainable"] else zero
         inside = low <= value <= high
+        standing = front.get(rung["name"])
         if inside or dodge_all:
             # Rungs of one size (full tuning and LP-FT) would hide each other.
             key = round(place, 1)
@@ -89,6 +93,10 @@ def _lay_out(data: ReportData, *, dodge: float, dodge_all: bool) -> tuple[_Scale
                 ci=ci,
                 inside=inside,
                 color=drawing.ACCENT if rung["name"] == data.record["chosen"] else drawing.MUTED,
+                on_front=standing is None or standing["on_front"],
+                title=shorten(rung["name"])
+                if standing is None
+                else f"{shorten(rung['name'])} · {likely(standing['probability'])}",
             )
         )
     places: list[float] = list(range(first, math.floor(last + 0.5) + 1))
@@ -101,6 +109,12 @@ def _lay_out(data: ReportData, *, dodge: float, dodge_all: bool) -> tuple[_Scale
         labels=["0", *labels] if has_zero else labels,
     )
     return scale, spots
+
+
+def _front(data: ReportData) -> dict[str, Mapping[str, Any]]:
+    """Where each rung stands on the front, if that was examined."""
+    found = (data.examination or {}).get("pareto") or {"candidates": []}
+    return {one["name"]: one for one in found["candidates"]}
 
 
 def _upright(
@@ -161,7 +175,7 @@ def _lying(
             continue
         _mark(axes, spot, upright=False)
         axes.annotate(
-            shorten(spot.name),
+            spot.title,
             (spot.value, spot.place),
             (0, 6),
             textcoords="offset points",
@@ -184,7 +198,16 @@ def _mark(axes: Any, spot: _Spot, *, upright: bool) -> None:
 
     if spot.ci is not None:
         plot((spot.place, spot.place), tuple(spot.ci), zorder=2)
-    plot([spot.place], [spot.value], "o", markersize=8, markeredgecolor=drawing.SURFACE, zorder=3)
+    plot(
+        [spot.place],
+        [spot.value],
+        "o",
+        markersize=8,
+        markerfacecolor=spot.color if spot.on_front else drawing.SURFACE,
+        markeredgecolor=drawing.SURFACE if spot.on_front else spot.color,
+        markeredgewidth=1 if spot.on_front else 1.5,
+        zorder=3,
+    )
 
 
 _SIDES = (
@@ -211,7 +234,7 @@ def _name_points(axes: Any, points: Sequence[_Spot], chosen: str) -> None:
     bars = [(x - 3, frame.y0, x + 3, frame.y1) for x, _ in spots]
     names_taken: list[tuple[float, float, float, float]] = []
     for (x, y), spot in zip(spots, points, strict=True):
-        text = shorten(spot.name)
+        text = spot.title
         width = 7.2 * len(text)
 
         def box(

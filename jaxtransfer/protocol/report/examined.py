@@ -97,12 +97,13 @@ def percent(value: float | None) -> str:
 
 
 def change(found: Mapping[str, Any] | None) -> Markup | None:
-    """A paired difference as the second line of a cell."""
+    """A paired difference as the last line of a cell, coloured where its interval clears zero."""
     if found is None:
         return None
     clear = found["ci"] is not None and (found["ci"][0] > 0 or found["ci"][1] < 0)
+    text = spoken(found, signed)
     return element(
-        "small", f"change {spoken(found, signed)}", class_="clear reason" if clear else "reason"
+        "small", text, class_="clear" if clear else "reason" if not found["ci"] else None
     )
 
 

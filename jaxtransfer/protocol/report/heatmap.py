@@ -36,6 +36,7 @@ def corruptions(data: ReportData) -> Section | None:
     degraded = sum(cell["degrades"] for cell in found["cells"])
     level = f"{100 * found['confidence']:g} %"
     seeds = found["seeds"]
+    definition = found["relative_definition"].replace("-", "−")
     head = element(
         "div",
         _figure(spoken(found["overall"], percent), f"of the clean {metric} lost on average"),
@@ -52,7 +53,7 @@ def corruptions(data: ReportData) -> Section | None:
         {why(cell["relative"]) for cell in found["cells"] if cell["relative"]["value"] is None}
     )
     caption = (
-        f"In each cell the relative degradation, {found['relative_definition']}, above the {metric}"
+        f"In each cell the relative degradation, {definition}, above the {metric}"
         f" left; darker is worse. A star: worse than clean after Holm's correction over all"
         f" {len(found['cells'])} conditions. Means over severities and kinds with {level}"
         f" intervals; {seeds} seed{'s' if seeds > 1 else ''}."
@@ -98,7 +99,7 @@ def _map(found: Mapping[str, Any]) -> Markup:
     header = [
         Markup('<th scope="col">Corruption, severity →</th>'),
         *(str(severity) for severity in severities),
-        element("th", "Beside none", scope="col", class_="wide-only"),
+        element("th", "Beside zero", scope="col", class_="wide-only"),
         column("Mean loss"),
         *([column("CE")] if errors else []),
     ]

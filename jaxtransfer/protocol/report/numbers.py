@@ -14,6 +14,8 @@ _METRICS = {
     "brier": "Brier score",
     "ece": "ECE",
     "ece_perfect": "ECE if calibrated",
+    "smooth_ece": "smooth ECE",
+    "smooth_ece_perfect": "smooth ECE if calibrated",
 }
 
 
@@ -62,6 +64,17 @@ def probability(value: float | None) -> str:
     if value is None:
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def likely(probability: float) -> str:
+    """A probability in per cent; none is certain that was estimated by resampling.
+
+    >>> likely(0.993), likely(1.0), likely(0.0)
+    ('99 %', '> 99 %', '< 1 %')
+    """
+    if probability > 0.995:
+        return "> 99 %"
+    return "< 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
 
 
 def count(value: float | None) -> str:

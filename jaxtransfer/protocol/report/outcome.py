@@ -22,6 +22,7 @@ from jaxtransfer.protocol.report.numbers import (
     compact,
     count,
     interval,
+    likely,
     measured,
     metric_title,
     seconds,
@@ -283,11 +284,21 @@ def _percent(value: float, reach: float) -> str:
 def cost(data: ReportData) -> Section:
     """Test metric against the number of trainable parameters."""
     title = metric_title(data.metric)
+    front = (data.examination or {}).get("pareto")
+    standings = {one["name"]: one for one in front["candidates"]} if front else {}
     label = f"Test {title} against trainable parameters: " + "; ".join(
         f"{rung['name']} {count(rung['trainable'])} parameters,"
-        f" {share(measured(rung, TEST, data.metric)[0])}"
+        f" {share(measured(rung, TEST, data.metric)[0])}{_standing(standings.get(rung['name']))}"
         for rung in data.rungs
     )
+    caption, keys = None, []
+    if front:
+        keys = [("neutral", "on the Pareto front"), ("open", "dominated")]
+        caption = (
+            f"The front is of {title}, {' and '.join(front['candidates'][0]['costs'])}. In per cent,"
+            f" the share of {count(front['replicates'])} paired resamples of test examples and"
+            " seeds in which a rung is on it."
+        )
     drawn = responsive(
         lambda narrow: metric_against_parameters(data, narrow=narrow),
         key="cost",
@@ -326,7 +337,7 @@ def cost(data: ReportData) -> Section:
         ),
         body=join(
             [
-                element("div", figure(drawn, None), class_="card"),
+                element("div", figure(drawn, caption, keys=keys), class_="card"),
                 element(
                     "div",
                     table("Cost of each rung", header, rows, marked=marked),
@@ -335,6 +346,13 @@ def cost(data: ReportData) -> Section:
             ]
         ),
     )
+
+
+def _standing(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    place = "on the front" if found["on_front"] else "dominated"
+    return f", {place}, probability of being on it {likely(found['probability'])}"
 
 
 def responsive(

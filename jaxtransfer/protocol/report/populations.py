@@ -66,7 +66,7 @@ def _column(name: str, report: Mapping[str, Any]) -> Markup:
     header = [
         name,
         column("n"),
-        element("th", metric_title(first), scope="col", class_="wide-only"),
+        element("th", f"{limits[0]:.2f} to {limits[1]:.2f}", scope="col", class_="wide-only"),
         *(column(metric_title(metric)) for metric in metrics),
     ]
     return card(

@@ -93,11 +93,11 @@ def _diagrams(diagrams: Mapping[str, Any]) -> Markup:
 def _changes(found: Mapping[str, Any]) -> Markup:
     before = next(iter(found.values()))[BEFORE] if found else {}
     names = [name for name in MEASURES if name in before]
-    rows = [["before", *(measured_cell(before[name]) for name in names)]]
+    rows: list[list[Any]] = [["before", *(measured_cell(before[name]) for name in names)]]
     for title, one in found.items():
         rows.append(
             [
-                title,
+                element("th", title, element("small", "and paired change"), scope="row"),
                 *(
                     measured_cell(
                         one["after"].get(name), share, change(one["differences"].get(name))
@@ -149,7 +149,7 @@ def _brier(found: Mapping[str, Any]) -> Markup:
         ("=", found["reliability"], "reliability, 0 is calibrated"),
         ("−", found["resolution"], "resolution, larger is better"),
         ("+", found["uncertainty"], "uncertainty of the labels"),
-        ("+", inside, "within bins"),
+        ("−" if inside < 0 else "+", abs(inside), "within bins"),
     ]
     return card(
         "Parts of the Brier score",

@@ -18,6 +18,7 @@ from jaxtransfer.protocol.report.numbers import (
     compact,
     count,
     interval,
+    likely,
     metric_title,
     share,
 )
@@ -149,6 +150,7 @@ def _front(found: Mapping[str, Any]) -> Markup:
                 element("small", f"by {', '.join(one['dominated_by'])}")
                 if one["dominated_by"]
                 else None,
+                class_="standing",
             ),
             number(likely(one["probability"])),
             number(share(one["value"]), element("small", interval(one["ci"]))),
@@ -180,14 +182,3 @@ def _amount_of(name: str, value: float | None) -> str:
     if value is None:
         return MISSING
     return f"{value:.3g} s" if "seconds" in name else compact(value)
-
-
-def likely(probability: float) -> str:
-    """A probability in per cent; none is certain that was estimated by resampling.
-
-    >>> likely(0.993), likely(1.0), likely(0.0)
-    ('99 %', '> 99 %', '< 1 %')
-    """
-    if probability > 0.995:
-        return "> 99 %"
-    return "< 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"

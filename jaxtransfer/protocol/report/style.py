@@ -98,7 +98,7 @@ td.quiet, td.clear { white-space: nowrap; }
 .pill {
   display: inline-block; border-radius: 99px; padding: 0 9px; font-size: 12.5px; font-weight: 600;
     line-height: 20px;
-  border: 1px solid var(--line); color: var(--muted); margin: 0 8px 3px 0;
+  border: 1px solid var(--line); color: var(--muted); margin: 0 8px 3px 0; white-space: nowrap;
 }
 .pill.accepted { border-color: var(--accent); color: var(--accent); }
 .pill.chosen { background: var(--accent); border-color: var(--accent); color: var(--surface);
@@ -163,7 +163,12 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .more-rows { margin-top: 14px; font-size: 14.5px; }
 .more-rows > summary { color: var(--accent); }
 .more-rows > .scroll { margin-top: 8px; }
-.clear.reason { color: var(--accent); }
+td small.clear { color: var(--accent); }
+th small { display: block; color: var(--muted); font-weight: 400; font-size: 12.5px; }
+.heatmap small.reason { white-space: normal; opacity: 1; color: var(--muted); }
+.heatmap thead th.number { text-align: right; }
+.example .pill { margin-top: 5px; }
+.second td, .standing { min-width: 120px; }
 .id { overflow-wrap: anywhere; min-width: 120px; }
 .seesaw { display: grid; grid-template-columns: 1fr 1fr; position: relative; width: 160px;
   height: 16px; margin: 3px auto 0; }
