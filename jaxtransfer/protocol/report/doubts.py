@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxtransfer.protocol.report.contents import ReportData
-from jaxtransfer.protocol.report.examined import card, folded, part
+from jaxtransfer.protocol.report.examined import card, folded, part, several
 from jaxtransfer.protocol.report.html import Markup, column, details, element, join, number, table
 from jaxtransfer.protocol.report.numbers import count, share
 from jaxtransfer.protocol.report.outcome import Section
@@ -32,10 +32,10 @@ def doubts(data: ReportData) -> Section | None:
 
 
 def _labels(found: Mapping[str, Any]) -> Markup:
-    candidates = found["candidates"]
+    candidates, definition = found["candidates"], found["definition"]
     caption = (
         f"Of {count(found['n'])} examples, {count(found['estimated'])} labels are estimated to be"
-        f" wrong, whichever they are. {found['definition']}."
+        f" wrong, whichever they are. {definition[:1].upper()}{definition[1:]}."
     )
     if not candidates:
         return card(
@@ -100,7 +100,7 @@ def _leakage(found: Mapping[str, Any]) -> Markup:
         "Equal and similar examples",
         folded("Pairs of equal and similar examples by splits", header, rows),
         details(
-            f"{count(len(found['pairs']))} pairs",
+            several(len(found["pairs"]), "pair"),
             table("Pairs", ["One", "Other", "Kind", column("Similarity")], pairs),
             class_="more-rows",
         ),

@@ -87,6 +87,15 @@ def measured_cell(
     return number(form(found["value"]), around, *notes)
 
 
+def several(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> several(1, "pair"), several(1200, "pair")
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(value: float | None) -> str:
     """A share in per cent, with a true minus sign.
 
@@ -167,4 +176,4 @@ def folded(
     if len(rows) <= SHOWN:
         return first
     rest = table(f"{caption}, continued", header, rows[SHOWN:], class_=class_)
-    return join([first, details(f"{len(rows) - SHOWN} more rows", rest, class_="more-rows")])
+    return join([first, details(several(len(rows) - SHOWN, "more row"), rest, class_="more-rows")])

@@ -11,11 +11,15 @@ from jaxtransfer.protocol.report.examined import (
     measured_cell,
     part,
     scale_of,
+    several,
     spoken,
 )
 from jaxtransfer.protocol.report.html import Markup, column, details, element, join, number, table
 from jaxtransfer.protocol.report.numbers import count, metric_title, probability, share, signed
 from jaxtransfer.protocol.report.outcome import Section
+
+NAMED = 6
+"""Groups that were left out and are named."""
 
 
 def groups(data: ReportData) -> Section | None:
@@ -133,7 +137,7 @@ def _gaps(name: str, found: Sequence[Mapping[str, Any]]) -> Markup | None:
             table(f"Gaps by {name}", header, [_gap(gap) for gap in first], class_="second"),
             _left_out(first),
             details(
-                f"{len(rest)} gaps of single classes",
+                f"{several(len(rest), 'gap')} of single classes",
                 table(f"Gaps by {name} and class", header, [_gap(gap) for gap in rest]),
                 class_="more-rows",
             )
@@ -160,8 +164,12 @@ def _left_out(found: Sequence[Mapping[str, Any]]) -> Markup | None:
         reasons.update(one["left_out"])
     if not reasons:
         return None
-    said = [f"{group} ({reason})" for group, reason in list(reasons.items())[:6]]
-    more = f" and {len(reasons) - 6} more" if len(reasons) > 6 else ""
+    said = [
+        # A mean over classes has a reason for each of them.
+        f"{group} (too few of several classes)" if ";" in reason else f"{group} ({reason})"
+        for group, reason in list(reasons.items())[:NAMED]
+    ]
+    more = f" and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
     return element("p", f"Left out, at least once: {', '.join(said)}{more}.", class_="note")
 
 

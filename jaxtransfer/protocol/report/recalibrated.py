@@ -48,7 +48,7 @@ def recalibration(data: ReportData) -> Section | None:
 
 def _diagrams(diagrams: Mapping[str, Any]) -> Markup:
     before = diagrams.get(BEFORE)
-    panels = []
+    panels: list[Markup] = []
     for name, diagram in diagrams.items():
         title = "Before" if name == BEFORE else f"After {name} scaling"
         bins = [
@@ -137,7 +137,7 @@ def _changes(found: Mapping[str, Any]) -> Markup:
         caption=(
             f"Means over seeds on {count(n)} test examples, with 95 % intervals; changes are paired."
             " A calibration error is never zero on few examples: the last row is what a perfectly"
-            " calibrated model would show here, and its central range. " + " ".join(notes)
+            " calibrated model would show here. " + " ".join(notes)
         ),
     )
 

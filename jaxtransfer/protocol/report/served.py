@@ -105,13 +105,13 @@ def _latency(found: Mapping[str, Any] | None) -> Markup:
     if found is None or found["value"] is None:
         return number(MISSING)
     low, high = found["ci"] or (None, None)
-    if low is None and high is None:
-        around = "no interval"
-    elif low is None or high is None:
-        # The largest of few calls is no upper bound of a high quantile.
-        around = f"≤ {_milliseconds(high)}" if low is None else f"≥ {_milliseconds(low)}"
-    else:
+    # The largest of few calls is no upper bound of a high quantile.
+    if low is not None and high is not None:
         around = f"[{_digits(low)}, {_digits(high)}]"
+    elif low is not None:
+        around = f"≥ {_milliseconds(low)}"
+    else:
+        around = "no interval" if high is None else f"≤ {_milliseconds(high)}"
     return number(_milliseconds(found["value"]), element("small", around))
 
 

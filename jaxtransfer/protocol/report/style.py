@@ -169,7 +169,8 @@ th small { display: block; color: var(--muted); font-weight: 400; font-size: 12.
 .heatmap thead th.number { text-align: right; }
 .example .pill { margin-top: 5px; }
 .second td, .standing { min-width: 120px; }
-.id { overflow-wrap: anywhere; min-width: 120px; }
+.id { overflow-wrap: anywhere; min-width: 165px; }
+.more-rows + .scroll { margin-top: 22px; }
 .seesaw { display: grid; grid-template-columns: 1fr 1fr; position: relative; width: 160px;
   height: 16px; margin: 3px auto 0; }
 .seesaw i { position: absolute; top: 3px; height: 10px; border-radius: 2px; }
