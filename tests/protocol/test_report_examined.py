@@ -317,6 +317,12 @@ def test_page_is_well_formed_offline_small_and_every_figure_speaks(text):
     assert len(text.encode()) < 2_000_000
 
 
+def test_text_for_screen_readers_is_clipped_by_the_table_it_is_in(text):
+    # Placed absolutely, it would widen the page beyond a narrow screen otherwise.
+    assert 'class="hidden"> degrades' in text
+    assert re.search(r"\.scroll \{[^}]*position: relative", text)
+
+
 def test_long_tables_open_on_demand(text):
     class Rows(Page):
         counts, folds = {}, 0

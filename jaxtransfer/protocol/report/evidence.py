@@ -275,7 +275,7 @@ def examples(data: ReportData) -> Section | None:
             element(
                 "article",
                 element("h3", title),
-                _marks(example, doubted),
+                _marks(example, doubted, data.classes[example.predicted]),
                 element("p", facts, class_="facts"),
                 _content(example, content, label),
                 class_="example",
@@ -306,10 +306,11 @@ def _doubted(data: ReportData) -> dict[str, str]:
     return {one["id"]: one["suggested"] for one in found["candidates"]}
 
 
-def _marks(example: series.HardExample, doubted: Mapping[str, str]) -> Markup | None:
+def _marks(example: series.HardExample, doubted: Mapping[str, str], said: str) -> Markup | None:
     marks = ["confidently wrong"] if _is_sure(example) else []
     if example.id in doubted:
-        marks.append(f"label doubted, {doubted[example.id]}?")
+        other = doubted[example.id]
+        marks.append("label doubted" if other == said else f"label doubted, {other}?")
     if not marks:
         return None
     return element("p", *(element("span", mark, class_="pill") for mark in marks))

@@ -68,7 +68,7 @@ section > p { color: var(--muted); max-width: 52em; margin-bottom: 18px; text-wr
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
 }
-.scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
+.scroll { position: relative; overflow-x: auto; -webkit-overflow-scrolling: touch; }
 table { border-collapse: collapse; width: 100%; font-size: 14.5px;
   font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 11px 14px; vertical-align: top;
@@ -167,7 +167,7 @@ td small.clear { color: var(--accent); }
 th small { display: block; color: var(--muted); font-weight: 400; font-size: 12.5px; }
 .heatmap small.reason { white-space: normal; opacity: 1; color: var(--muted); }
 .heatmap thead th.number { text-align: right; }
-.example .pill { margin-top: 5px; }
+.example .pill { margin-top: 5px; white-space: normal; border-radius: 12px; }
 .second td, .standing { min-width: 120px; }
 .id { overflow-wrap: anywhere; min-width: 165px; }
 .more-rows + .scroll { margin-top: 22px; }
