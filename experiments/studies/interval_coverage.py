@@ -3,8 +3,9 @@
     python experiments/studies/interval_coverage.py
 
 prints the tables and writes them to `experiments/studies/results/interval_coverage.{json,md}`; about
-eight minutes on one core. Every interval and every test is the package's own function, called as a
-user calls it, except that bootstraps have 500 replicates (BCa differences the default 2,000). `--scale 0.1` runs a tenth of the trials.
+six minutes on one core. Every interval and every test is the package's own function, called as a
+user calls it, except that bootstraps have 500 replicates (BCa differences the default 2,000).
+`--scale 0.1` runs a tenth of the trials.
 """
 
 import argparse
@@ -332,7 +333,7 @@ def markdown(results: dict[str, Any]) -> str:
         (
             "fixed",
             "The same with class counts fixed, as in a stratified split: the intervals allow for"
-            " shares that vary and are then wider than need be, never narrower.",
+            " shares that vary, and are wider than need be where those matter.",
         ),
     ):
         if caption:

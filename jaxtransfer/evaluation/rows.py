@@ -98,11 +98,13 @@ class Rows(abc.ABC):
         return len(self.ids)
 
     def take(self, indices: Any) -> Self:
-        """The table of some rows, in the order given (indices or a mask).
+        """The table of some rows, in the order given (indices, a slice or a mask).
 
         Raises:
           EvaluationError: if a mask is not of shape (n,), or an index is outside the table.
         """
+        if isinstance(indices, slice):
+            indices = np.arange(len(self))[indices]
         indices = np.asarray(indices)
         if indices.dtype == bool and indices.shape != (len(self),):
             raise EvaluationError(

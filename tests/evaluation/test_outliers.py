@@ -273,7 +273,8 @@ def test_detectors_are_compared_near_and_far():
     assert areas["mahalanobis", "close"] < areas["mahalanobis", "shifted"]
     document = json.loads(json.dumps([r.to_json() for r in results]))
     assert document[0]["metrics"]["fpr95_in"]["definition"].startswith("inlier positive")
-    assert (document[0]["inliers"], document[0]["outliers"]) == (80, 60)
+    assert (document[0]["n_inliers"], document[0]["n_outliers"]) == (80, 60)
+    assert document[0]["outliers"] == "shifted"
     assert "knn against shifted (far): auroc" in str(results[4])
     with pytest.raises(EvaluationError, match="outliers 'x' are 'close'; say 'near' or 'far'"):
         compare_detectors(detectors, TEST, {"x": ("close", near)})

@@ -1,8 +1,8 @@
-"""Movie-review snippets without labels, for `examine`: text that belongs to no class of the news.
+"""Snippets of newspaper editorials without labels, for `examine`: text that belongs to no class of the news.
 
-    jaxtransfer examine runs/demo --outliers movie=far:configs/movie_snippets.py
+    jaxtransfer examine runs/demo --outliers editorial=near:configs/outliers/editorial_snippets.py
 
-10,605 rated snippets that come with vaderSentiment 3.3.2 (Hutto and Gilbert, ICWSM 2014). The config names data alone, and
+5,190 rated snippets that come with vaderSentiment 3.3.2 (Hutto and Gilbert, ICWSM 2014). The config names data alone, and
 is no ladder's.
 """
 
@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config.data.kind = "csv"
     config.data.path = (
         "pypi:vaderSentiment==3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz/hutto_ICWSM_2014/"
-        "movieReviewSnippets_GroundTruth.txt"
+        "nytEditorialSnippets_GroundTruth.txt"
     )
     config.data.columns = ("id", "rating", "text")
     config.data.delimiter = "\t"

@@ -1,6 +1,6 @@
 """UCI digits, 8 x 8: handwritten digits from elsewhere, for `examine`: near what MNIST is.
 
-    jaxtransfer examine runs/digits --outliers uci=near:configs/uci_digits.py
+    jaxtransfer examine runs/digits --outliers uci=near:configs/outliers/uci_digits.py
 
 1,797 images that come with scikit-learn. The config names data alone, and is no ladder's.
 """
