@@ -349,6 +349,14 @@ def test_long_tables_open_on_demand(text):
     assert 12 in counts["corruptions"]
 
 
+def test_an_examination_of_another_rung_says_so(workdir, found, text):
+    assert "not of the chosen" not in text
+    data = dataclasses.replace(read(workdir), examination={**found, "rung": "lora"})
+    for build in BUILDERS:
+        if build not in (flipped.flips, doubts.doubts, served.serving):
+            assert "Of lora" in build(data).introduction
+
+
 def test_heat_map_has_every_condition_and_marks_those_that_degrade(found, text):
     body = section(text, "corruptions")
     cells = found["robustness"]["cells"]

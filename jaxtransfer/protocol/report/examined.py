@@ -40,6 +40,14 @@ def learnt(data: ReportData) -> Section | None:
     )
 
 
+def introduced(data: ReportData, text: str) -> str:
+    """An introduction that says which rung was examined, if it is not the chosen one."""
+    rung = (data.examination or {}).get("rung")
+    if rung == data.record["chosen"]:
+        return text
+    return f"Of {rung}, not of the chosen {data.record['chosen']}. {text}"
+
+
 def card(title: str | None, *children: Any, caption: Any = None) -> Markup:
     """A box of its own, with a heading above and a caption below."""
     return element(

@@ -11,6 +11,7 @@ from jaxtransfer.protocol.report.examined import (
     card,
     folded,
     glyph,
+    introduced,
     measured_cell,
     part,
     percent,
@@ -62,7 +63,9 @@ def corruptions(data: ReportData) -> Section | None:
     return Section(
         key="corruptions",
         title="Corrupted inputs",
-        introduction="Inputs are changed by rule, the same for every model; their labels stay.",
+        introduction=introduced(
+            data, "Inputs are changed by rule, the same for every model; their labels stay."
+        ),
         body=card(None, head, _map(found), _every(found), caption=caption),
     )
 

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.protocol.report.contents import ReportData
-from jaxtransfer.protocol.report.examined import card, folded, glyph, measured_cell, part, scale_of
+from jaxtransfer.protocol.report.examined import (
+    card,
+    folded,
+    glyph,
+    introduced,
+    measured_cell,
+    part,
+    scale_of,
+)
 from jaxtransfer.protocol.report.html import Markup, column, details, element, join
 from jaxtransfer.protocol.report.numbers import count
 from jaxtransfer.protocol.report.outcome import Section
@@ -52,9 +60,10 @@ def outliers(data: ReportData) -> Section | None:
     return Section(
         key="outliers",
         title="Inputs from elsewhere",
-        introduction=(
+        introduction=introduced(
+            data,
             "Each detector scores how far an input lies from the training examples it was fitted"
-            " on; no outlier has tuned it. The line stands at an AUROC of 0.5, which is chance."
+            " on; no outlier has tuned it. The line stands at an AUROC of 0.5, which is chance.",
         ),
         body=join(
             [

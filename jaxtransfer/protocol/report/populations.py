@@ -8,6 +8,7 @@ from jaxtransfer.protocol.report.examined import (
     card,
     folded,
     glyph,
+    introduced,
     measured_cell,
     part,
     scale_of,
@@ -33,10 +34,11 @@ def groups(data: ReportData) -> Section | None:
     return Section(
         key="groups",
         title="Groups and slices",
-        introduction=(
+        introduction=introduced(
+            data,
             "Intervals are each group's own. The worst of several groups, and the largest gap"
             " between them, look bad by chance too: beside each stands what equal groups would"
-            " show."
+            " show.",
         ),
         body=join(cards),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtransfer.protocol.report import drawing
 from jaxtransfer.protocol.report.contents import ReportData
-from jaxtransfer.protocol.report.examined import card, change, measured_cell, part
+from jaxtransfer.protocol.report.examined import card, change, introduced, measured_cell, part
 from jaxtransfer.protocol.report.html import (
     Markup,
     column,
@@ -38,9 +38,10 @@ def recalibration(data: ReportData) -> Section | None:
     return Section(
         key="recalibration",
         title="Reliability before and after recalibration",
-        introduction=(
+        introduction=introduced(
+            data,
             "Scalings are fitted on the calibration split and measured on test. Temperature scaling"
-            " changes no prediction; vector and isotonic scaling may."
+            " changes no prediction; vector and isotonic scaling may.",
         ),
         body=join(cards),
     )
