@@ -438,6 +438,12 @@ def test_the_front_is_drawn_with_its_probabilities(found, text):
         place = "on the front" if one["on_front"] else "dominated"
         assert re.search(rf"{one['name']} [^;]*{place}, probability of being on it", label)
     assert "bitfit ·" in section(text, "cost")
+    drawn = section(text, "cost").split("</svg>")[0]
+    hollow = re.findall(r"<use [^>]*fill: var\(--surface\)", drawn)
+    # The majority class lies off the scale and has no mark.
+    candidates = [one for one in found["pareto"]["candidates"] if one["name"] != "majority_class"]
+    assert len(hollow) == sum(not one["on_front"] for one in candidates) > 0
+    assert len(hollow) < len(candidates) / 2
     assert "Taken as exact: trainable parameters" in words(text, "serving")
 
 

@@ -55,7 +55,7 @@ def corruptions(data: ReportData) -> Section | None:
     )
     caption = (
         f"In each cell the relative degradation, {definition}, above the {metric}"
-        f" left; darker is worse. A star: worse than clean after Holm's correction over all"
+        f" left; the stronger the colour, the worse. A star: worse than clean after Holm's correction over all"
         f" {len(found['cells'])} conditions. Means over severities and kinds with {level}"
         f" intervals; {seeds} seed{'s' if seeds > 1 else ''}."
         + (f" {MISSING}: undefined, {'; '.join(undefined)}." if undefined else "")

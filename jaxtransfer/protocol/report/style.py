@@ -9,12 +9,14 @@ CSS = """
   --page: #f7f6f3; --surface: #ffffff; --ink: #1c2227; --muted: #5c666e; --line: #e3e1db;
     --band: #eef4f4;
   --accent: #12707a; --second: #b8562a; --accent-rgb: 18,112,122; --second-rgb: 184,86,42;
+  --deepest: .6;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #121518; --surface: #1a1e22; --ink: #e4e7e9; --muted: #9aa4ac; --line: #2e353b;
       --band: #1d292c;
     --accent: #5cbcc6; --second: #e39a6c; --accent-rgb: 92,188,198; --second-rgb: 227,154,108;
+    --deepest: .36;
   }
 }
 * { box-sizing: border-box; }
@@ -148,7 +150,7 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .matrix .wrong { background: rgba(var(--second-rgb), calc(.05 + 1.1 * var(--share))); }
 .matrix small { color: inherit; opacity: .75; white-space: nowrap; }
 .matrix .none { color: var(--muted); }
-.heatmap .loss { background: rgba(var(--second-rgb), calc(.05 + .6 * var(--share))); }
+.heatmap .loss { background: rgba(var(--second-rgb), calc(.05 + var(--deepest) * var(--share))); }
 .heatmap .gain { background: rgba(var(--accent-rgb), calc(.05 + .5 * var(--share))); }
 .heatmap td.mean { background: var(--page); }
 .heatmap td b { margin-left: 2px; }
@@ -165,6 +167,7 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.5; margin-to
 .more-rows > .scroll { margin-top: 8px; }
 td small.clear { color: var(--accent); }
 th small { display: block; color: var(--muted); font-weight: 400; font-size: 12.5px; }
+.heatmap small { opacity: 1; }
 .heatmap small.reason { white-space: normal; opacity: 1; color: var(--muted); }
 .heatmap thead th.number { text-align: right; }
 .example .pill { margin-top: 5px; white-space: normal; border-radius: 12px; }
