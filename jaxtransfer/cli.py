@@ -1,4 +1,4 @@
-"""The command line: `jaxtransfer ladder | train | evaluate | report | inspect`.
+"""The command line: `jaxtransfer ladder | train | evaluate | report | inspect | monitor`.
 
 A mistake a user can mend is printed as one message on standard error, with exit status 2; a file that cannot be read or
 written is one too.
@@ -111,6 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--rung", help="whose rules decide what trains (default: the config's last)"
     )
     inspect.add_argument("--json", action="store_true", help="print JSON")
+
+    _add_monitor(verbs)
     return parser
 
 
@@ -159,6 +161,43 @@ def _verb(verbs: Any, name: str, run: Any, summary: str) -> argparse.ArgumentPar
 def _add_config(parser: argparse.ArgumentParser) -> None:
     # Only documented here: `split_config_words` has taken it out before argparse looks.
     parser.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+
+
+def _add_monitor(verbs: Any) -> None:
+    summary = "fit a drift monitor on a reference, and check batches against it"
+    monitor = verbs.add_parser("monitor", help=summary, description=summary, allow_abbrev=False)
+    actions = monitor.add_subparsers(title="actions", required=True, metavar="ACTION")
+    split = "only the rows of this split"
+
+    fit = _verb(actions, "fit", _monitor_fit, "fit a monitor on examples that trained nothing")
+    fit.add_argument(
+        "reference",
+        type=pathlib.Path,
+        help=".npz with id and any of features, logits, input_NAME; label if there are labels",
+    )
+    fit.add_argument("--out", required=True, type=pathlib.Path, help="the monitor's file (.npz)")
+    fit.add_argument(
+        "--false-alarms",
+        type=float,
+        default=0.05,
+        help="chance that it ever alarms without drift, at most (default: %(default)s)",
+    )
+    fit.add_argument("--split", help=split)
+    fit.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    fit.add_argument("--replace", action="store_true", help="overwrite --out and its looks")
+
+    check = _verb(
+        actions,
+        "check",
+        _monitor_check,
+        "look at batches, in order, and keep what was seen; exit status 1 if the monitor stands"
+        " alarmed, 0 if not",
+    )
+    check.add_argument("monitor", type=pathlib.Path, help="the file of monitor fit")
+    check.add_argument("batches", nargs="+", type=pathlib.Path, help=".npz, one look each")
+    check.add_argument("--split", help=split)
+    check.add_argument("--dry-run", action="store_true", help="do not count these looks")
+    check.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _ladder(arguments: argparse.Namespace, config_words: list[str]) -> int:
@@ -243,6 +282,37 @@ def _inspect(arguments: argparse.Namespace, config_words: list[str]) -> int:
         rows = inspection.of_config(settings.from_config(load_config(config_words)), arguments.rung)
     print(json.dumps(rows, indent=2) if arguments.json else inspection.as_text(rows))
     return 0
+
+
+def _monitor_fit(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol import monitoring
+
+    _refuse_config(config_words, "monitor")
+    monitor = monitoring.fit(
+        arguments.reference,
+        arguments.out,
+        false_alarms=arguments.false_alarms,
+        split=arguments.split,
+        seed=arguments.seed,
+        replace=arguments.replace,
+    )
+    print(monitoring.describe(monitor, arguments.out))
+    return 0
+
+
+def _monitor_check(arguments: argparse.Namespace, config_words: list[str]) -> int:
+    from jaxtransfer.protocol import monitoring
+
+    _refuse_config(config_words, "monitor")
+    findings = monitoring.check(
+        arguments.monitor, arguments.batches, split=arguments.split, dry_run=arguments.dry_run
+    )
+    if arguments.json:
+        print(json.dumps([finding.to_json() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(finding)
+    return int(findings[-1].alarmed)
 
 
 def _refuse_config(config_words: list[str], verb: str) -> None:

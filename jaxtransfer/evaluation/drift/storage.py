@@ -1,0 +1,145 @@
+"""A monitor as one `.npz` file: what it was fitted on, the rows it keeps, and every look.
+
+Plain arrays and one JSON text, never a pickle; written whole or not at all.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from jaxtransfer.errors import EvaluationError, WorkdirError
+from jaxtransfer.evaluation.drift.monitor import Look, Monitor, Rows, Settings
+from jaxtransfer.evaluation.drift.views import Effort, View
+
+SCHEMA = 1
+
+
+def save(monitor: Monitor, path: str | os.PathLike) -> pathlib.Path:
+    """Writes a monitor: all of it or, on failure, what stood there before.
+
+    Raises:
+      EvaluationError: if the path does not end in `.npz`.
+      WorkdirError: if the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npz":
+        raise EvaluationError(f"{path}: a monitor is an .npz file; end the name in .npz")
+    state = {
+        "schema": SCHEMA,
+        "settings": dataclasses.asdict(monitor.settings),
+        "classes": monitor.classes,
+        "inputs": monitor.inputs,
+        "views": {
+            kind: {"bandwidth": view.bandwidth, "rule": view.rule}
+            for kind, view in monitor.views.items()
+        },
+        "looks": [look.to_json() for look in monitor.looks],
+    }
+    arrays: dict[str, Any] = {
+        "monitor": np.asarray(json.dumps(state)),
+        "predicted": monitor.predicted,
+        "confidence": monitor.confidence,
+        "rows/predicted": monitor.rows.predicted,
+        "rows/look": monitor.rows.look,
+    }
+    if monitor.labels is not None:
+        arrays["labels"] = monitor.labels
+    for kind, view in monitor.views.items():
+        arrays[f"rows/{kind}"] = monitor.rows.numbers[kind]
+        for name in ("offsets", "scale", "whitening"):
+            arrays[f"{kind}/{name}"] = getattr(view, name)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = file.name
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
+        raise WorkdirError(
+            f"{path}: the monitor cannot be written: {error.strerror or error}"
+        ) from error
+    return path
+
+
+def load(path: str | os.PathLike) -> Monitor:
+    """Reads a monitor that `save` has written.
+
+    Raises:
+      EvaluationError: if there is no such file, or it is not a monitor.
+    """
+    path = pathlib.Path(path)
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise EvaluationError(
+            f"{path}: there is no such monitor; make one with jaxtransfer monitor fit REFERENCE.npz"
+            f" --out {path}"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise EvaluationError(f"{path}: not a readable monitor ({error})") from error
+    if "monitor" not in arrays:
+        raise EvaluationError(
+            f"{path}: this .npz is not a monitor (it has {sorted(arrays)[:8]}); give the file that"
+            " jaxtransfer monitor fit has written"
+        )
+    try:
+        return _from_arrays(arrays, path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvaluationError(
+            f"{path}: the monitor is damaged ({type(error).__name__}: {error}); fit it anew"
+        ) from error
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], path: pathlib.Path) -> Monitor:
+    state = json.loads(str(arrays["monitor"]))
+    if state["schema"] != SCHEMA:
+        raise EvaluationError(
+            f"{path}: a monitor of schema {state['schema']}, and this version reads {SCHEMA}; fit"
+            " it anew"
+        )
+    settings = state["settings"]
+    views = {
+        kind: View(
+            offsets=arrays[f"{kind}/offsets"],
+            scale=arrays[f"{kind}/scale"],
+            whitening=arrays[f"{kind}/whitening"],
+            bandwidth=about["bandwidth"],
+            rule=about["rule"],
+        )
+        for kind, about in state["views"].items()
+    }
+    return Monitor(
+        settings=Settings(**{**settings, "effort": Effort(**settings["effort"])}),
+        classes=tuple(state["classes"]),
+        inputs=tuple(state["inputs"]),
+        views=views,
+        rows=Rows(
+            numbers={kind: arrays[f"rows/{kind}"] for kind in views},
+            predicted=arrays["rows/predicted"],
+            look=arrays["rows/look"],
+        ),
+        labels=arrays.get("labels"),
+        predicted=arrays["predicted"],
+        confidence=arrays["confidence"],
+        looks=tuple(Look.from_json(look) for look in state["looks"]),
+    )
