@@ -17,7 +17,8 @@ from jaxtransfer.evaluation.drift.diagnosis import diagnose
 from jaxtransfer.evaluation.drift.finding import Finding, Look
 from jaxtransfer.evaluation.drift.performance import performance
 from jaxtransfer.evaluation.drift.sequential import Evidence, average, e_value
-from jaxtransfer.evaluation.drift.views import KINDS, WEIGHTS, Effort, View, compare, fit_view
+from jaxtransfer.evaluation.drift.two_sample import TwoSample
+from jaxtransfer.evaluation.drift.views import KINDS, WEIGHTS, Effort, View, compare, fit_view, pair
 
 FEWEST_REFERENCE = 50
 FEWEST_BATCH = 10
@@ -146,10 +147,8 @@ class Monitor:
         number = len(self.looks) + 1
         rng = np.random.default_rng([self.settings.seed, number])
         new = view_rows(self.views, batch, number)
-        tests, e = {}, {}
-        for kind in self.kinds:
-            found = self._compare(kind, new, self.rows, rng)
-            tests[kind] = tuple(found)
+        tests, e = self.compare(new, self.rows, rng), {}
+        for kind, found in tests.items():
             e[kind] = average(
                 [e_value(test.p, test.permutations) for test in found],
                 [WEIGHTS[kind][test.name] for test in found],
@@ -164,16 +163,27 @@ class Monitor:
         )
         return after, after._finding(look, batch, repeated=False)
 
-    def _compare(self, kind: str, new: Rows, old: Rows, rng: np.random.Generator):
-        return compare(
-            kind,
-            self.views.get(kind),
-            new.of(kind),
-            old.of(kind),
-            classes=len(self.classes),
-            effort=self.settings.effort,
-            rng=rng,
-        )
+    def compare(
+        self, new: Rows, old: Rows, rng: np.random.Generator
+    ) -> dict[str, tuple[TwoSample, ...]]:
+        """The tests of each kind between some rows and others, by kind."""
+        effort = self.settings.effort
+        pairing = pair(len(new), len(old), effort, rng)
+        return {
+            kind: tuple(
+                compare(
+                    kind,
+                    self.views.get(kind),
+                    new.of(kind),
+                    old.of(kind),
+                    pairing,
+                    classes=len(self.classes),
+                    effort=effort,
+                    rng=rng,
+                )
+            )
+            for kind in self.kinds
+        }
 
     def _finding(self, look: Look, batch: Batch, *, repeated: bool) -> Finding:
         alarms = self.alarms

@@ -16,10 +16,12 @@ def subsets(
     >>> subsets(4, 2, 3, np.random.default_rng(0)).sum(axis=1)
     array([2., 2., 2., 2.])
     """
+    keys = rng.random((count, rows))
+    # Keys of 53 bits are distinct but for a chance of about rows^2 / 2^54.
+    limits = np.partition(keys, size - 1, axis=1)[:, size - 1 : size]
     indicators = np.zeros((count + 1, rows))
     indicators[0, :size] = 1
-    chosen = np.argpartition(rng.random((count, rows), np.float32), size - 1, axis=1)[:, :size]
-    np.put_along_axis(indicators[1:], chosen, 1, axis=1)
+    indicators[1:] = keys <= limits
     return indicators
 
 

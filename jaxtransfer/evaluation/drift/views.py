@@ -8,7 +8,7 @@ later batches are exchangeable under it as long as nothing drifts.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxtransfer.evaluation.drift.batches import Batch
 from jaxtransfer.evaluation.drift.label_shift import offsets, predicted_classes
@@ -135,11 +135,38 @@ def _whitening(rows: np.ndarray) -> np.ndarray:
     return vectors * np.where(values > floor, 1 / np.sqrt(np.maximum(values, floor)), 0.0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Pairing:
+    """Which rows one look compares, and its permutations; all kinds share them.
+
+    Attributes:
+      batch: indices into the batch.
+      other: indices into the rows it is compared with.
+      indicators: of the permutations of both together.
+    """
+
+    batch: Int[np.ndarray, "m"]
+    other: Int[np.ndarray, "n"]
+    indicators: Float[np.ndarray, "r m+n"]
+
+
+def pair(batch: int, other: int, effort: Effort, rng: np.random.Generator) -> Pairing:
+    """Draws rows and permutations for a batch and the rows it is compared with, given both sizes."""
+    chosen = [_at_most(np.arange(rows), effort.rows, rng) for rows in (batch, other)]
+    sizes = [len(rows) for rows in chosen]
+    return Pairing(
+        batch=chosen[0],
+        other=chosen[1],
+        indicators=subsets(sum(sizes), sizes[0], effort.permutations, rng),
+    )
+
+
 def compare(
     kind: str,
     view: View | None,
     batch: np.ndarray,
     other: np.ndarray,
+    pairing: Pairing,
     *,
     classes: int,
     effort: Effort,
@@ -152,22 +179,22 @@ def compare(
       view: of the kind; None for labels.
       batch: (m, d) numbers of the view, or (m,) predicted classes.
       other: the same of the rows it is compared with.
+      pairing: of `pair`.
       classes: how many classes there are.
       effort: permutations and rows.
-      rng: draws the rows and the permutations.
+      rng: draws what the tests draw besides.
     """
     if view is None:
         count = effort.label_permutations
         return [predicted_classes(batch, other, classes, rng, permutations=count)]
-    batch, other = _at_most(batch, effort.rows, rng), _at_most(other, effort.rows, rng)
-    indicators = subsets(len(batch) + len(other), len(batch), effort.permutations, rng)
-    results = [mean_shift(batch, other, indicators), largest_ks(batch, other)]
+    batch, other = batch[pairing.batch], other[pairing.other]
+    results = [mean_shift(batch, other, pairing.indicators), largest_ks(batch, other)]
     if kind == "features":
         results += [
             mean_shift(
                 batch,
                 other,
-                indicators,
+                pairing.indicators,
                 transform=view.whitening,
                 name="whitened mean shift",
             ),
