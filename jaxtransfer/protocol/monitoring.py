@@ -79,8 +79,8 @@ def describe(monitor: Monitor, out: pathlib.Path) -> str:
     """What a fitted monitor watches and declares, in a few lines."""
     settings = monitor.settings
     lines = [
-        f"{out}: watches {', '.join(monitor.kinds)}; {len(monitor.predicted)} reference rows, half"
-        " of them to compare with",
+        f"{out}: watches {', '.join(monitor.kinds)}; {len(monitor.predicted)} reference rows,"
+        f" {len(monitor.rows)} of them to compare with",
         f"  false alarms at most {settings.false_alarms:g} over any number of looks",
         *(f"  {kind}: {view.rule}" for kind, view in monitor.views.items() if monitor.classes),
     ]

@@ -37,7 +37,7 @@ class Diagnosis:
     """What has moved since the likely start of the drift.
 
     Attributes:
-      start: the look it likely began at.
+      start: the look it likely began at, by the kind with the most evidence.
       rows: how many rows came since then.
       before: how many came before.
       p: kind to its p-value over these rows, weighted Bonferroni over its tests and Holm over
@@ -97,7 +97,9 @@ def diagnose(
     """What the monitor's alarms suggest: diagnosis, advice, and the reasons in words."""
     if not alarms:
         return None, "nothing", ()
-    start = min(monitor.evidence(kind).likely_start for kind in alarms)
+    # The kind with the most evidence dates the drift best; others follow it, or come by chance.
+    strongest = max(alarms, key=lambda kind: monitor.evidence(kind).path[-1])
+    start = monitor.evidence(strongest).likely_start
     found = _describe(monitor, alarms, start)
     advice, why = _advise(found)
     return found, advice, (*_reasons(monitor, alarms, found), why)

@@ -23,6 +23,8 @@ from jaxtransfer.evaluation.drift.views import KINDS, WEIGHTS, Effort, View, com
 FEWEST_REFERENCE = 50
 FEWEST_BATCH = 10
 FEWEST_KEPT = 1000
+FITTING = 1 / 3
+"""Share of the reference that fits the views."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Monitor:
       classes: names of the classes; empty without logits.
       inputs: names of the input statistics.
       views: kind to view, of those of features, inputs and confidence that the reference has.
-      rows: half of the reference, and the batches of the looks.
+      rows: two thirds of the reference, and the batches of the looks.
       labels: (n,) of the whole reference, or None.
       predicted: (n,) predicted classes of the whole reference.
       confidence: (n,) of the whole reference; empty without logits.
@@ -247,8 +249,7 @@ def _count(width: int | None) -> str:
 def fit(reference: Batch, settings: Settings | None = None) -> Monitor:
     """Fits a monitor on a reference: examples like those to come, which trained nothing.
 
-    A random half fits the views; the other half is what
-    the first look is compared with.
+    A random third fits the views; the first look is compared with the rest.
 
     Args:
       reference: at least 50 rows; with labels, label shift is told apart better.
@@ -264,10 +265,10 @@ def fit(reference: Batch, settings: Settings | None = None) -> Monitor:
             f" {FEWEST_REFERENCE}, better a thousand"
         )
     rng = np.random.default_rng([settings.seed, 0])
-    # Not stratified: given the views, the other half must be as random as the batches to come.
+    # Not stratified: given the views, the rest must be as random as the batches to come.
     order = rng.permutation(len(reference))
-    half = len(reference) // 2
-    fitting, baseline = reference.take(order[:half]), reference.take(order[half:])
+    cut = round(len(reference) * FITTING)
+    fitting, baseline = reference.take(order[:cut]), reference.take(order[cut:])
     names = {
         "features": reference.features is not None,
         "inputs": bool(reference.inputs),

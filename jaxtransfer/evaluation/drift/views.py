@@ -1,7 +1,7 @@
 """What of a batch is compared: features, inputs and confidence with label shift taken out, and
 predicted classes.
 
-A view is fitted on one half of the reference and never changes, so that the other half and all
+A view is fitted on one part of the reference and never changes, so that the rest of it and all
 later batches are exchangeable under it as long as nothing drifts.
 """
 
@@ -93,7 +93,7 @@ def raw(kind: str, batch: Batch) -> Float[np.ndarray, "n d"]:
 
 
 def fit_view(kind: str, batch: Batch) -> View:
-    """Offsets, scale, whitening and bandwidth from a half of the reference.
+    """Offsets, scale, whitening and bandwidth from a part of the reference.
 
     Raises:
       EvaluationError: if most rows' features are equal.
