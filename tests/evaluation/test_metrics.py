@@ -185,7 +185,9 @@ def test_weights_are_repetitions_and_leave_one_out_leaves_one_out(name, table):
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest():
-    with pytest.raises(EvaluationError, match="unknown metric 'macro-f1' of classification; nearest: 'macro_f1'"):
+    with pytest.raises(
+        EvaluationError, match="unknown metric 'macro-f1' of classification; nearest: 'macro_f1'"
+    ):
         measure(TABLES["random"], ["macro-f1"])
 
 
