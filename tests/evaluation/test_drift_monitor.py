@@ -186,7 +186,7 @@ def test_moved_features_suggest_a_new_probe(monitor):
     assert "features" in finding.alarms
     assert finding.advice == "refit the probe"
     assert finding.diagnosis.start in (5, 6)
-    assert finding.diagnosis.shift == pytest.approx(0.3, abs=0.06)
+    assert 0.2 < finding.diagnosis.shift < 0.33
 
 
 def test_features_of_another_kind_suggest_adaptation(monitor):
