@@ -18,9 +18,16 @@ LIMB = 30
 
 
 class Counts(NamedTuple):
-    """Examples by label and prediction, the lower and the higher limb of each count: (2, k, k)."""
+    """What has been counted, each number as its lower and higher limb.
+
+    Attributes:
+      confusion: (2, k, k) examples by label and prediction.
+      refused: (2,) examples that were not masked and could not be counted: a label outside of the
+        classes, or a logit that is not a number.
+    """
 
     confusion: Int[Array, "2 k k"]
+    refused: Int[Array, "2"]
 
 
 def start(classes: int) -> Counts:
@@ -33,7 +40,7 @@ def start(classes: int) -> Counts:
 
     if classes < 2:
         raise EvaluationError(f"{classes} classes: predictions are counted of two or more")
-    return Counts(jnp.zeros((2, classes, classes), jnp.int32))
+    return Counts(jnp.zeros((2, classes, classes), jnp.int32), jnp.zeros(2, jnp.int32))
 
 
 def update(
@@ -47,8 +54,8 @@ def update(
     Args:
       counts: so far.
       logits: of any float type; the prediction is the argmax, the first among ties.
-      labels: in [0, k); what lies outside, as padding often does, must be masked: it is counted
-        nowhere, and `confusion_matrix` cannot say so.
+      labels: in [0, k); what lies outside, as padding often does, must be masked, or
+        `confusion_matrix` raises.
       mask: False for rows that are padding.
 
     Raises:
@@ -67,17 +74,37 @@ def update(
         raise EvaluationError(f"a mask of shape {mask.shape} is not one entry a row, {rows}")
     kept = jnp.ones(rows, bool) if mask is None else mask.astype(bool)
     every = jnp.arange(classes)[None, :]
-    one = (labels[:, None] == every) & kept[:, None]
+    known = (labels >= 0) & (labels < classes) & ~jnp.isnan(logits).any(axis=-1)
+    one = (labels[:, None] == every) & (kept & known)[:, None]
     other = jnp.argmax(logits, axis=-1)[:, None] == every
     # A product of zeros and ones sums exactly in integers, on any number of devices.
     batch = jnp.einsum("bi,bj->ij", one.astype(jnp.int32), other.astype(jnp.int32))
-    low = counts.confusion[0] + batch
+    refused = (kept & ~known).sum(dtype=jnp.int32)
+    return Counts(_add(counts.confusion, batch), _add(counts.refused, refused))
+
+
+def _add(limbs: Int[Array, "2 ..."], number: Int[Array, "..."]) -> Int[Array, "2 ..."]:
+    import jax.numpy as jnp
+
+    low = limbs[0] + number
     carry = low >> LIMB
-    return Counts(jnp.stack([low - (carry << LIMB), counts.confusion[1] + carry]))
+    return jnp.stack([low - (carry << LIMB), limbs[1] + carry])
 
 
 def confusion_matrix(counts: Counts) -> Int[np.ndarray, "k k"]:
-    """Counts by label (row) and prediction (column), int64."""
+    """Counts by label (row) and prediction (column), int64.
+
+    Raises:
+      EvaluationError: if an example could not be counted, and was not masked.
+    """
+    low, high = np.asarray(counts.refused, np.int64)
+    refused = int(low + (high << LIMB))
+    if refused:
+        classes = counts.confusion.shape[-1]
+        raise EvaluationError(
+            f"{refused} examples have a label outside of 0..{classes - 1}, or logits that are not a"
+            " number: mask what is padding, and mend the rest"
+        )
     low, high = np.asarray(counts.confusion, np.int64)
     return low + (high << LIMB)
 

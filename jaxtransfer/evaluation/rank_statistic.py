@@ -77,6 +77,20 @@ def ranked(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> R
     )
 
 
+def dense_ranks(scores: Float[np.ndarray, "n k"]) -> Int[np.ndarray, "n k"]:
+    """Each column's ranks from 0, int32: equal where scores are equal, and in their order.
+
+    >>> dense_ranks(np.array([[0.5], [-1.0], [0.5]])).ravel().tolist()
+    [1, 0, 1]
+    """
+    ranks = np.empty(scores.shape, np.int32)
+    for place in range(scores.shape[1]):
+        order = np.argsort(scores[:, place], kind="stable")
+        ascending = scores[order, place]
+        ranks[order, place] = np.concatenate([[0], np.cumsum(ascending[1:] != ascending[:-1])])
+    return ranks
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RankStatistic(Statistic):
     """Macro average over classes of an area of each class against the rest.
@@ -86,7 +100,7 @@ class RankStatistic(Statistic):
 
     Attributes:
       columns: one class each.
-      scores: (n, k) what the columns were sorted by.
+      scores: (n, k) what the columns were sorted by, or their ranks.
       positive: (n, k) bool.
     """
 
@@ -152,7 +166,11 @@ class AveragePrecision(RankStatistic):
     """The mean over positives of the precision among examples that score at least as high.
 
     That is the sum over distinct scores of precision times gain of recall, without interpolation.
+    It depends on how frequent the class is, so the bootstrap lets the classes' shares vary, and a
+    class that was not drawn is left out of that replicate.
     """
+
+    stratified: ClassVar[bool] = False
 
     def _area(self, column, weights):
         _, at_least, _ = column.above(weights)

@@ -1,6 +1,5 @@
 """URIs of pretrained weights and data: one spelling for a package, a hub, a bucket or a path."""
 
-import contextlib
 import dataclasses
 import os
 import re
@@ -201,7 +200,12 @@ def _unpacked(archive: Path) -> Path:
     if not target.is_dir():
         with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
             unpack(archive, Path(scratch) / "content")
-            # Another process may have been first: its content is the same.
-            with contextlib.suppress(OSError):
+            try:
                 (Path(scratch) / "content").rename(target)
+            except OSError as error:
+                # Another process may have been first: its content is the same.
+                if not target.is_dir():
+                    raise PretrainedError(
+                        f"{archive} cannot be unpacked into {target}: {error.strerror or error}"
+                    ) from error
     return target

@@ -29,6 +29,17 @@ def test_the_label_may_stand_first_under_a_header_or_be_absent(tmp_path):
     assert pixel_csv(path, shape=(1, 3), label_column=None, skip_rows=1).labels is None
 
 
+def test_the_largest_pixel_becomes_white(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("0,8,16,3\n")
+    table = pixel_csv(path, shape=(1, 3), white=16)
+    np.testing.assert_array_equal(table.inputs[0], [[0, 128, 255]])
+    with pytest.raises(DataError, match=r"p\.csv:1 holds a pixel outside 0\.\.15"):
+        pixel_csv(path, shape=(1, 3), white=15)
+    with pytest.raises(DataError, match="white is 0"):
+        pixel_csv(path, shape=(1, 3), white=0)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -159,3 +159,12 @@ def test_parquet_labels_of_bytes_are_named(tmp_path):
 def test_a_file_that_is_not_parquet_is_named(file):
     with pytest.raises(DataError, match=r"cannot read .*d\.parquet as Parquet"):
         parquet(file("text,label\n", "d.parquet"))
+
+
+def test_without_quoting_every_line_is_a_row(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text('a\t"Go on\nb\the said"\n')
+    options = {"columns": ("id", "text"), "delimiter": "\t", "label": None, "id": "id"}
+    table = csv(path, quoted=False, **options)
+    assert list(table.inputs) == ['"Go on', 'he said"']
+    assert list(csv(path, **options).inputs) == ["Go on\nb\the said"]

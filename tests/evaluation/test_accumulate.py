@@ -77,7 +77,7 @@ def test_one_compilation_serves_all_batches():
 
 def test_counts_pass_the_end_of_int32():
     nearly = jnp.zeros((2, 2, 2), jnp.int32).at[0, 0, 0].set(2**accumulate.LIMB - 1)
-    counts = accumulate.Counts(nearly.at[1, 0, 0].set(7))
+    counts = accumulate.start(2)._replace(confusion=nearly.at[1, 0, 0].set(7))
     counts = jax.jit(accumulate.update)(counts, jnp.array([[1.0, 0.0]] * 3), jnp.zeros(3, int))
     assert accumulate.confusion_matrix(counts)[0, 0] == 7 * 2**30 + 2**30 + 2
 
@@ -95,6 +95,18 @@ def test_areas_from_ranks_are_those_of_the_table(step):
     parts = [jax.device_put(p, NamedSharding(mesh, P("data"))) for p in (padded, of_all, mask)]
     for one, other in zip(counts, jax.jit(accumulate.rank_counts)(*parts)):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("logits", "label"), [([1.0, 0.0], 2), ([1.0, 0.0], -1), ([np.nan, 0.0], 0)]
+)
+def test_what_cannot_be_counted_is_said_unless_it_is_masked(logits, label):
+    rows = np.array([logits, [0.0, 1.0]]), np.array([label, 1])
+    counts = jax.jit(accumulate.update)(accumulate.start(2), *rows)
+    with pytest.raises(EvaluationError, match=r"1 examples have a label outside of 0\.\.1"):
+        accumulate.finish(counts)
+    masked = jax.jit(accumulate.update)(accumulate.start(2), *rows, np.array([False, True]))
+    assert accumulate.finish(masked)["accuracy"] == 1.0
 
 
 def test_a_mask_or_labels_of_another_shape_are_refused():

