@@ -3,19 +3,17 @@
 Detectors of outliers and of drift are fitted on one and read others; no model is needed for that.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
-import tempfile
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxtransfer.errors import EvaluationError, WorkdirError, nearest
+from jaxtransfer.errors import EvaluationError, nearest
+from jaxtransfer.evaluation import formats
+from jaxtransfer.evaluation.rows import strings
 
 COLUMNS = ("id", "features", "logits", "label", "split")
 
@@ -45,7 +43,7 @@ class Features:
     source: str = "features"
 
     def __post_init__(self):
-        ids = self._words(self.ids, "id", None)
+        ids = strings(self.ids, self.source, "id", None)
         if not len(ids):
             raise EvaluationError(f"{self.source}: the table has no rows")
         values, first, counts = np.unique(ids, return_index=True, return_counts=True)
@@ -65,23 +63,9 @@ class Features:
             classes = None if self.logits is None else fields["logits"].shape[1]
             fields["labels"] = self._labels(ids, classes)
         if self.split is not None:
-            fields["split"] = self._words(self.split, "split", len(ids))
+            fields["split"] = strings(self.split, self.source, "split", len(ids))
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-
-    def _words(self, column: Any, name: str, rows: int | None) -> np.ndarray:
-        array = np.asarray(column)
-        if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.ravel()):
-            array = array.astype(np.str_)
-        if array.size == 0:
-            array = array.astype(np.str_)
-        if array.dtype.kind not in "Uiu" or array.ndim != 1 or rows not in (None, len(array)):
-            expected = "(rows,)" if rows is None else f"({rows},)"
-            raise EvaluationError(
-                f"{self.source}: column {name!r} must be strings or integers of shape {expected},"
-                f" not {array.dtype} of shape {array.shape}"
-            )
-        return array if array.dtype.kind == "U" else array.astype(np.str_)
 
     def _numbers(self, array: np.ndarray, name: str, ids: np.ndarray) -> np.ndarray:
         fits = array.ndim == 2 and len(array) == len(ids) and array.shape[1] > 0
@@ -169,28 +153,10 @@ class Features:
           EvaluationError: if the path does not end in `.npz`.
           WorkdirError: if the file cannot be written.
         """
-        path = pathlib.Path(path)
-        if path.suffix != ".npz":
-            raise EvaluationError(f"{path}: a features table is an .npz file; end the name in .npz")
         columns = {"id": self.ids, "features": self.features, "logits": self.logits}
         columns |= {"label": self.labels, "split": self.split}
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                temporary = file.name
-                present = {name: column for name, column in columns.items() if column is not None}
-                np.savez(file, allow_pickle=False, **present)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except OSError as error:
-            if temporary is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-            raise WorkdirError(
-                f"{path}: the features cannot be written: {error.strerror or error}"
-            ) from error
-        return path
+        present = {name: column for name, column in columns.items() if column is not None}
+        return formats.write(pathlib.Path(path), present, what="features", suffixes=(".npz",))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Features":
@@ -202,18 +168,7 @@ class Features:
           EvaluationError: naming the file, if it cannot be read, lacks a column, has an unknown
             one, or one is malformed.
         """
-        path = pathlib.Path(path)
-        try:
-            with path.open("rb") as file, zipfile.ZipFile(file):
-                file.seek(0)
-                archive = np.load(file, allow_pickle=False)
-                columns = {name: archive[name] for name in archive.files}
-        except FileNotFoundError:
-            raise EvaluationError(f"{path}: there is no such file") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise EvaluationError(
-                f"{path}: not a readable .npz of plain arrays ({error}); pickled objects are refused"
-            ) from error
+        columns = formats.read_npz(pathlib.Path(path))
         for name in COLUMNS[:2]:
             if name not in columns:
                 raise EvaluationError(

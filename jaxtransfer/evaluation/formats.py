@@ -106,19 +106,32 @@ def read(path: pathlib.Path) -> Columns:
         return Columns(_read_parquet(path), str(path))
     if ".csv" in path.suffixes and not start.startswith(b"PK"):
         return Columns(_read_csv(path), str(path))
-    return Columns(_read_npz(path), str(path))
+    return Columns(read_npz(path), str(path))
 
 
-def write(path: pathlib.Path, columns: dict[str, np.ndarray]) -> pathlib.Path:
+def write(
+    path: pathlib.Path,
+    columns: dict[str, np.ndarray],
+    *,
+    what: str = "predictions",
+    suffixes: tuple[str, ...] = SUFFIXES,
+) -> pathlib.Path:
     """Writes columns to one file: all of it or, on failure, what stood there before.
 
+    Args:
+      path: of the file.
+      columns: by name.
+      what: they are, for messages.
+      suffixes: that the file may have.
+
     Raises:
-      EvaluationError: if the path ends in none of SUFFIXES.
+      EvaluationError: if the path ends in none of the suffixes.
       WorkdirError: if the file cannot be written.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in suffixes:
+        ending = f"in {suffixes[0]}" if len(suffixes) == 1 else "in one"
         raise EvaluationError(
-            f"{path}: a predictions table is a file of {', '.join(SUFFIXES)}; end the name in one"
+            f"{path}: {what} are kept in a file of {', '.join(suffixes)}; end the name {ending}"
         )
     temporary = None
     try:
@@ -129,24 +142,35 @@ def write(path: pathlib.Path, columns: dict[str, np.ndarray]) -> pathlib.Path:
                 np.savez(file, allow_pickle=False, **columns)
             else:
                 _write_arrow(file, columns, path.suffix)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         raise WorkdirError(
-            f"{path}: the predictions cannot be written: {error.strerror or error}"
+            f"{path}: the {what} cannot be written: {error.strerror or error}"
         ) from error
     return path
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz`, never a pickle.
+
+    Raises:
+      EvaluationError: naming the file, if there is none or it cannot be read.
+    """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file):
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise EvaluationError(f"{path}: there is no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise EvaluationError(
             f"{path}: not a readable .npz of plain arrays ({error}); pickled objects are refused"

@@ -8,8 +8,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError, nearest
+from jaxtransfer.evaluation.formats import read_npz
 from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.rows import GROUP, strings
 
 COLUMNS = ("id", "features", "logits", "classes", "label", "split")
 INPUT = "input_"
-GROUP = "group"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +52,7 @@ class Batch:
     source: str = "batch"
 
     def __post_init__(self):
-        ids = _strings(self.ids, self.source, "id", None)
+        ids = strings(self.ids, self.source, "id", None)
         rows = len(ids)
         if rows == 0:
             raise EvaluationError(f"{self.source}: the batch has no rows")
@@ -87,7 +86,7 @@ class Batch:
         if self.labels is not None:
             fields["labels"] = self._labels(ids, len(fields.get("classes", ())))
         if self.split is not None:
-            fields["split"] = _strings(self.split, self.source, "split", rows)
+            fields["split"] = strings(self.split, self.source, "split", rows)
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -218,7 +217,7 @@ class Batch:
           EvaluationError: naming the file, if it cannot be read, lacks a column, has an unknown
             one, or one is malformed.
         """
-        columns = _read(pathlib.Path(path))
+        columns = read_npz(pathlib.Path(path))
         if "id" not in columns:
             raise EvaluationError(f"{path}: column 'id' is missing; the file has {sorted(columns)}")
         inputs = {}
@@ -240,38 +239,7 @@ class Batch:
             labels=columns.get("label"),
             classes=()
             if classes is None
-            else tuple(_strings(classes, str(path), "classes", None).tolist()),
+            else tuple(strings(classes, str(path), "classes", None).tolist()),
             split=columns.get("split"),
             source=str(path),
         )
-
-
-def _strings(column: Any, source: str, name: str, rows: int | None) -> np.ndarray:
-    """A column of strings; integers become their decimal form, anything else is refused."""
-    array = np.asarray(column)
-    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.ravel()):
-        array = array.astype(np.str_)
-    if array.size == 0:
-        array = array.astype(np.str_)
-    fits = array.ndim == 1 and rows in (None, len(array))
-    if array.dtype.kind not in "Uiu" or not fits:
-        expected = "(rows,)" if rows is None else f"({rows},)"
-        raise EvaluationError(
-            f"{source}: column {name!r} must be strings or integers of shape {expected},"
-            f" not {array.dtype} of shape {array.shape}"
-        )
-    return array if array.dtype.kind == "U" else array.astype(np.str_)
-
-
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file):
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise EvaluationError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise EvaluationError(
-            f"{path}: not a readable .npz of plain arrays ({error}); pickled objects are refused"
-        ) from error

@@ -3,21 +3,18 @@
 Plain arrays and one JSON text, never a pickle; written whole or not at all.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import tempfile
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
-from jaxtransfer.errors import EvaluationError, WorkdirError
+from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.drift.monitor import Look, Monitor, Rows, Settings
 from jaxtransfer.evaluation.drift.views import Effort, View
+from jaxtransfer.evaluation.formats import read_npz, write
 
 SCHEMA = 1
 
@@ -29,9 +26,6 @@ def save(monitor: Monitor, path: str | os.PathLike) -> pathlib.Path:
       EvaluationError: if the path does not end in `.npz`.
       WorkdirError: if the file cannot be written.
     """
-    path = pathlib.Path(path)
-    if path.suffix != ".npz":
-        raise EvaluationError(f"{path}: a monitor is an .npz file; end the name in .npz")
     state = {
         "schema": SCHEMA,
         "settings": dataclasses.asdict(monitor.settings),
@@ -56,26 +50,7 @@ def save(monitor: Monitor, path: str | os.PathLike) -> pathlib.Path:
         arrays[f"rows/{kind}"] = monitor.rows.numbers[kind]
         for name in ("offsets", "scale", "whitening"):
             arrays[f"{kind}/{name}"] = getattr(view, name)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = file.name
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        if not isinstance(error, OSError):
-            raise
-        raise WorkdirError(
-            f"{path}: the monitor cannot be written: {error.strerror or error}"
-        ) from error
-    return path
+    return write(pathlib.Path(path), arrays, what="a monitor's arrays", suffixes=(".npz",))
 
 
 def load(path: str | os.PathLike) -> Monitor:
@@ -85,18 +60,12 @@ def load(path: str | os.PathLike) -> Monitor:
       EvaluationError: if there is no such file, or it is not a monitor.
     """
     path = pathlib.Path(path)
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file):
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
+    if not path.exists():
         raise EvaluationError(
             f"{path}: there is no such monitor; make one with jaxtransfer monitor fit REFERENCE.npz"
             f" --out {path}"
-        ) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise EvaluationError(f"{path}: not a readable monitor ({error})") from error
+        )
+    arrays = read_npz(path)
     if "monitor" not in arrays:
         raise EvaluationError(
             f"{path}: this .npz is not a monitor (it has {sorted(arrays)[:8]}); give the file that"
