@@ -190,8 +190,8 @@ def markdown(result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--null-streams", type=int, default=400)
-    parser.add_argument("--streams", type=int, default=40)
+    parser.add_argument("--null-streams", type=int, default=200)
+    parser.add_argument("--streams", type=int, default=20)
     arguments = parser.parse_args()
     from jaxtransfer.evaluation.intervals import wilson
 

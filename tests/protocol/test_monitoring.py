@@ -99,7 +99,10 @@ def test_a_split_is_watched_alone(tmp_path, capsys):
     ("words", "message"),
     [
         (["fit", "r.npz", "--out", "monitor.npz"], "monitor.npz exists, and its looks"),
-        (["fit", "r.npz", "--out", "m.txt"], "m.txt: a monitor's arrays are kept in a file of .npz"),
+        (
+            ["fit", "r.npz", "--out", "m.txt"],
+            "m.txt: a monitor's arrays are kept in a file of .npz",
+        ),
         (["fit", "none.npz", "--out", "m.npz"], "none.npz: there is no such file"),
         (["fit", "odd.npz", "--out", "m.npz"], "odd.npz: unknown column 'feature'"),
         (["fit", "lone.npz", "--out", "m.npz"], "lone.npz: column 'id' is missing"),
