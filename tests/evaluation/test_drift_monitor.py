@@ -401,7 +401,7 @@ def test_a_file_that_is_no_monitor_is_refused(tmp_path):
     with pytest.raises(EvaluationError, match="there is no such monitor; make one with"):
         load(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("no")
-    with pytest.raises(EvaluationError, match="not a readable .npz of plain arrays"):
+    with pytest.raises(EvaluationError, match=r"not a readable \.npz of plain arrays"):
         load(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", id=np.arange(3))
     with pytest.raises(EvaluationError, match=r"is not a monitor \(it has \['id'\]\)"):
