@@ -154,30 +154,32 @@ def test_noninferiority_is_read_off_simultaneous_intervals():
 
 
 def of_kind(kind, seed):
+    """A small table, of which all swaps are enumerated."""
     rng = np.random.default_rng(seed)
-    ids = np.arange(40)
+    n = 9
+    ids = np.arange(n)
     if kind == "classification":
-        return table(1.0, seed)
+        return table(1.0, seed, labels=ids % 3)
     if kind == "multilabel":
-        labels = np.tile([[1, 0], [0, 1], [1, 1], [0, 0]], (10, 1))
-        logits = rng.normal(size=(40, 2)) + labels
+        labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])[ids % 4]
+        logits = rng.normal(size=(n, 2)) + labels
         return MultiLabel(ids=ids, labels=labels, logits=logits, classes=("x", "y"))
     if kind == "regression":
-        truth = np.linspace(0, 1, 40)
-        return Regression(ids=ids, labels=truth, values=truth + rng.normal(size=40) / 5)
+        truth = np.linspace(0, 1, n)
+        return Regression(ids=ids, labels=truth, values=truth + rng.normal(size=n) / 5)
     if kind == "ranking":
         return Ranking(
-            ids=ids,
-            query=np.repeat(np.arange(10), 4).astype(str),
-            relevance=np.tile([1, 0, 0, 2], 10),
-            scores=rng.normal(size=40),
+            ids=np.arange(4 * n),
+            query=np.repeat(ids, 4).astype(str),
+            relevance=np.tile([1, 0, 0, 2], n),
+            scores=rng.normal(size=4 * n),
         )
-    tokens = np.arange(1, 41)
+    tokens = ids + 1
     return TokenLosses(
         ids=ids,
-        loss=tokens * rng.uniform(1, 2, 40),
+        loss=tokens * rng.uniform(1, 2, n),
         tokens=tokens,
-        correct=tokens // 2,
+        correct=rng.integers(0, tokens),
         bytes=3 * tokens,
     )
 
