@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.data.shape = (28, 28)
 
     config.splits = ConfigDict()
-    config.splits.sizes = ConfigDict({"validation": 200, "calibration": 200, "test": 1000})
+    config.splits.sizes = ConfigDict({"validation": 400, "calibration": 200, "test": 1000})
     config.splits.train_per_class = 5
     config.splits.seed = 0
 
