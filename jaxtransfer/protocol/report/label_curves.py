@@ -79,7 +79,9 @@ def _painter(found: Mapping[str, Any], *, narrow: bool) -> drawing.Painter:
         axes = canvas.subplots()
         axes.set_xscale("log")
         positions = set()
-        for curve, (_, color, marker) in zip(found["curves"], _COLORS):
+        for place, (curve, (_, color, marker)) in enumerate(zip(found["curves"], _COLORS)):
+            # Intervals of one size stand beside one another.
+            beside = 0.98 if place == 0 else 1.02
             train = [point["train"] for point in curve["points"]]
             values = np.array([point["values"] for point in curve["points"]], float)
             axes.fill_between(
@@ -96,7 +98,7 @@ def _painter(found: Mapping[str, Any], *, narrow: bool) -> drawing.Painter:
                 ]
                 axes.plot(beyond, means, color=color, linestyle=(0, (4, 3)), linewidth=1.4)
                 for one in promises:
-                    axes.plot([one["train"]] * 2, one["metric"]["ci"], color=color, linewidth=1.2)
+                    axes.plot([one["train"] * beside] * 2, one["metric"]["ci"], color=color)
                 positions |= set(beyond)
         shown = sorted(positions)
         # Ticks closer than a label's width would overlap.
@@ -110,7 +112,7 @@ def _painter(found: Mapping[str, Any], *, narrow: bool) -> drawing.Painter:
         axes.grid(axis="y", color=drawing.LINE)
         axes.spines["left"].set_visible(False)
         axes.set_axisbelow(True)
-        ticks(axes.yaxis, count=4)
+        ticks(axes.yaxis, count=6)
 
     return paint
 
