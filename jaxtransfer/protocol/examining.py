@@ -5,7 +5,6 @@ front of metric and cost; `examination.json` holds them, and the report shows th
 """
 
 import dataclasses
-import itertools
 import json
 import pathlib
 import sys
@@ -30,7 +29,7 @@ from jaxtransfer.evaluation.calibration import reliability
 from jaxtransfer.evaluation.cross_fitting import cross_fitted_probabilities
 from jaxtransfer.evaluation.errors import flips
 from jaxtransfer.evaluation.features import Features
-from jaxtransfer.evaluation.groups import by_group, intersect
+from jaxtransfer.evaluation.intersections import by_every_group
 from jaxtransfer.evaluation.label_errors import find_label_errors
 from jaxtransfer.evaluation.outlier_metrics import compare_detectors
 from jaxtransfer.evaluation.outliers import fit_detectors
@@ -251,10 +250,7 @@ def _groups(subject: _Subject) -> dict[str, Any]:
         columns[name] = cut_at_quantiles(size, 4, name=name)
     grouped = dataclasses.replace(table, groups=columns)
     metrics = list(dict.fromkeys(["accuracy", subject.record["task"]["metric"], "nll"]))
-    reports = {key: by_group(grouped, key, metrics) for key in columns}
-    for pair in itertools.combinations(columns, 2):
-        crossed, both = intersect(grouped, *pair)
-        reports[both] = by_group(crossed, both, metrics)
+    reports = by_every_group(grouped, metrics)
     found = {"groups": {key: report.to_json() for key, report in reports.items()}}
     if len(test) < FEWEST_TO_SEARCH:
         # Two halves, and in each a slice and its rest of twenty.
