@@ -6,8 +6,8 @@ Pure functions of labels and frozen features; duplicates and leakage are `data`'
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxtransfer.analyse.labelled import checked_labels, finite, labelled
-from jaxtransfer.analyse.score import Score, joined, undefined
+from jaxtransfer.analyse.labelled import checked_labels, finite, labelled, learnable, left_out
+from jaxtransfer.analyse.score import Score, undefined
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.cross_fitting import cross_fitted_probabilities
 from jaxtransfer.evaluation.drift.two_sample import squared_distances
@@ -49,7 +49,7 @@ def effective_classes(labels: Int[np.ndarray, "n"], classes: int | None = None) 
         value=float(np.exp(-(shares * np.log(shares)).sum())),
         n=len(codes),
         definition=EFFECTIVE_DEFINITION,
-        note=_absent(known - len(counts), known),
+        note=left_out(known - len(counts), known),
     )
 
 
@@ -62,9 +62,7 @@ def imbalance_ratio(labels: Int[np.ndarray, "n"], classes: int | None = None) ->
     codes, counts, known = checked_labels(labels, classes)
     absent = known - len(counts)
     if absent:
-        reason = (
-            f"{absent} of {known} classes have no example: the ratio to the smallest is infinite"
-        )
+        reason = f"{absent} of {known} classes without an example make the ratio infinite"
         return undefined(IMBALANCE, len(codes), IMBALANCE_DEFINITION, reason)
     return Score(
         name=IMBALANCE,
@@ -98,27 +96,26 @@ def label_noise(
     """
     data = labelled(features, labels, classes)
     definition = NOISE_DEFINITION.format(folds=folds)
-    rows = np.flatnonzero((data.counts >= 2)[data.codes])
-    present, codes = np.unique(data.codes[rows], return_inverse=True)
-    if len(present) < 2:
-        reason = data.nothing_to_tell or f"{len(present)} class has two examples or more"
-        return undefined(NOISE, data.n, definition, reason)
+    known = learnable(data)
+    if known.undefined is not None:
+        return undefined(NOISE, data.n, definition, known.undefined)
     try:
         probabilities = cross_fitted_probabilities(
-            data.features[rows], codes, len(present), min(folds, len(rows)), seed
+            data.features[known.rows],
+            known.codes,
+            known.classes,
+            min(folds, len(known.codes)),
+            seed,
         )
     except EvaluationError as error:
         return undefined(NOISE, data.n, definition, str(error))
-    joint = confident_joint(codes, probabilities)
-    alone = data.n - len(rows)
+    joint = confident_joint(known.codes, probabilities)
     return Score(
         name=NOISE,
         value=float((joint.sum() - np.trace(joint)) / joint.sum()),
-        n=len(rows),
+        n=len(known.codes),
         definition=definition,
-        note=joined(
-            data.absent, f"{alone} examples alone in their class are left out" if alone else None
-        ),
+        note=known.note,
     )
 
 
@@ -178,10 +175,6 @@ def vendi_score(features: Float[np.ndarray, "n d"], *, rows: int = 2000, seed: i
         definition=VENDI_DEFINITION,
         note=note,
     )
-
-
-def _absent(count: int, classes: int) -> str | None:
-    return f"{count} of {classes} classes have no example" if count else None
 
 
 def _drawn(

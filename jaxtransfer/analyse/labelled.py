@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxtransfer.analyse.score import joined
 from jaxtransfer.errors import EvaluationError
 
 
@@ -38,11 +39,7 @@ class Labelled:
     @property
     def absent(self) -> str | None:
         """That classes have no example, in words; None if all have."""
-        missing = self.classes - len(self.counts)
-        if not missing:
-            return None
-        words = "has no example and is" if missing == 1 else "have no example and are"
-        return f"{missing} of {self.classes} classes {words} left out"
+        return left_out(self.classes - len(self.counts), self.classes)
 
     @property
     def nothing_to_tell(self) -> str | None:
@@ -50,6 +47,59 @@ class Labelled:
         if len(self.counts) >= 2:
             return None
         return f"{len(self.counts)} class has examples: there is nothing to tell apart"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Learnable:
+    """The examples of classes that have two or more, of which one can be held out.
+
+    Attributes:
+      rows: (m,) which rows of the features they are.
+      codes: (m,) their classes, numbered over those.
+      classes: how many of them there are.
+      undefined: why nothing can be learnt; None if there are two classes.
+      note: which examples and classes are left out; None if none.
+    """
+
+    rows: Int[np.ndarray, "m"]
+    codes: Int[np.ndarray, "m"]
+    classes: int
+    undefined: str | None
+    note: str | None
+
+
+def learnable(data: Labelled) -> Learnable:
+    """Leaves out classes without an example and examples that are alone in their class."""
+    kept = data.counts >= 2
+    rows = np.flatnonzero(kept[data.codes])
+    present, codes = np.unique(data.codes[rows], return_inverse=True)
+    alone = int((~kept).sum())
+    words = "class has one example, and is" if alone == 1 else "classes have one example, and are"
+    reason = None
+    if len(present) < 2:
+        verb = "class has" if len(present) == 1 else "classes have"
+        reason = data.nothing_to_tell or f"{len(present)} {verb} two examples or more"
+    return Learnable(
+        rows=rows,
+        codes=codes,
+        classes=len(present),
+        undefined=reason,
+        note=joined(data.absent, f"{alone} {words} left out" if alone else None),
+    )
+
+
+def left_out(
+    missing: int, classes: int, kind: str = "classes", what: str = "example"
+) -> str | None:
+    """That some of the classes have nothing, in words; None if all have.
+
+    >>> left_out(1, 3)
+    '1 of 3 classes has no example and is left out'
+    """
+    if not missing:
+        return None
+    words = f"has no {what} and is" if missing == 1 else f"have no {what} and are"
+    return f"{missing} of {classes} {kind} {words} left out"
 
 
 def labelled(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxtransfer.analyse.labelled import labelled
-from jaxtransfer.analyse.score import Score, joined, undefined
+from jaxtransfer.analyse.labelled import labelled, learnable
+from jaxtransfer.analyse.score import Score, undefined
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.baselines import nearest_class_mean
 from jaxtransfer.evaluation.cross_fitting import cross_fitted_probabilities, stratified_folds
@@ -110,29 +110,25 @@ def _probed(
         f"share of examples classified right by {what}, fitted on the other of {folds} stratified"
         " folds; Wilson interval, of the examples alone"
     )
-    kept = data.counts >= 2
-    alone = int((~kept).sum())
-    rows = np.flatnonzero(kept[data.codes])
-    nothing = np.empty(0, np.int64)
-    if kept.sum() < 2:
-        reason = data.nothing_to_tell or f"{int(kept.sum())} class has two examples or more"
-        score = undefined(name, data.n, definition, reason)
-        return Probed(score=score, correct=nothing.astype(bool), rows=nothing)
-    known, codes = np.unique(data.codes[rows], return_inverse=True)
-    fold = stratified_folds(codes, min(folds, len(rows)), seed)
+    known = learnable(data)
+    if known.undefined is not None:
+        return _nothing(undefined(name, data.n, definition, known.undefined))
+    fold = stratified_folds(known.codes, min(folds, len(known.codes)), seed)
     try:
-        predicted = predict(data.features[rows], codes, len(known), fold)
+        predicted = predict(data.features[known.rows], known.codes, known.classes, fold)
     except EvaluationError as error:
-        score = undefined(name, data.n, definition, str(error))
-        return Probed(score=score, correct=nothing.astype(bool), rows=nothing)
-    correct = predicted == codes
-    words = "class has one example, and is" if alone == 1 else "classes have one example, and are"
+        return _nothing(undefined(name, data.n, definition, str(error)))
+    correct = predicted == known.codes
     score = Score(
         name=name,
         value=float(correct.mean()),
-        n=len(rows),
+        n=len(correct),
         definition=definition,
-        note=joined(data.absent, f"{alone} {words} left out" if alone else None),
-        interval=wilson(int(correct.sum()), len(rows)),
+        note=known.note,
+        interval=wilson(int(correct.sum()), len(correct)),
     )
-    return Probed(score=score, correct=correct, rows=rows)
+    return Probed(score=score, correct=correct, rows=known.rows)
+
+
+def _nothing(score: Score) -> Probed:
+    return Probed(score=score, correct=np.empty(0, bool), rows=np.empty(0, np.int64))

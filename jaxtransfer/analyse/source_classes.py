@@ -6,7 +6,7 @@ Both need a backbone that still has the classifier it was trained with, and no f
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxtransfer.analyse.labelled import checked_labels, finite
+from jaxtransfer.analyse.labelled import checked_labels, finite, left_out
 from jaxtransfer.analyse.score import Score, undefined
 from jaxtransfer.errors import EvaluationError
 
@@ -54,7 +54,7 @@ def leep(
         value=float(np.log(predicted).mean()),
         n=len(codes),
         definition=LEEP_DEFINITION,
-        note=_without(int((~known).sum()), len(known), "mass"),
+        note=left_out(int((~known).sum()), len(known), "source classes", "mass"),
     )
 
 
@@ -89,15 +89,8 @@ def nce(
         value=float((joint * logs).sum() / len(codes)),
         n=len(codes),
         definition=NCE_DEFINITION,
-        note=_without(known - len(source_counts), known, "example"),
+        note=left_out(known - len(source_counts), known, "source classes"),
     )
-
-
-def _without(absent: int, classes: int, what: str) -> str | None:
-    if not absent:
-        return None
-    words = f"has no {what} and is" if absent == 1 else f"have no {what} and are"
-    return f"{absent} of {classes} source classes {words} left out"
 
 
 def _probabilities(values: np.ndarray, n: int) -> Float[np.ndarray, "n s"]:

@@ -39,8 +39,10 @@ def test_effective_classes_are_the_exponential_of_the_entropy(counts):
 
 def test_a_class_without_examples_is_named():
     labels = np.array([0, 0, 2])
-    assert effective_classes(labels).note == "1 of 3 classes have no example"
-    assert imbalance_ratio(labels, 4).undefined.startswith("2 of 4 classes have no example")
+    assert effective_classes(labels).note == "1 of 3 classes has no example and is left out"
+    assert imbalance_ratio(labels, 4).undefined == (
+        "2 of 4 classes without an example make the ratio infinite"
+    )
     with pytest.raises(EvaluationError, match="label -1"):
         effective_classes(np.array([0, -1]))
 
@@ -62,8 +64,7 @@ def test_label_noise_without_two_classes_to_learn_is_undefined():
     features, labels = blobs(50)
     lonely = label_noise(np.concatenate([features, [[9.0] * 3]]), np.append(labels, 3), 5)
     assert lonely.note == (
-        "1 of 5 classes has no example and is left out;"
-        " 1 examples alone in their class are left out"
+        "1 of 5 classes has no example and is left out; 1 class has one example, and is left out"
     )
 
 
