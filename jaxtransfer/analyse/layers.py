@@ -278,4 +278,6 @@ def _paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     difference = first.astype(np.float64) - second
     if len(difference) < 2:
         return float(difference.mean()), 0.0
-    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    # One example more or less is one standard error exactly: rounding must not decide.
+    error = difference.std(ddof=1) / np.sqrt(len(difference)) * (1 + 1e-9)
+    return float(difference.mean()), float(error)
