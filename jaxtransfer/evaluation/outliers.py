@@ -14,6 +14,7 @@ from jaxtyping import Float
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.features import Features
 from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.shrinkage import ledoit_wolf, shrunk
 
 BLOCK = 4_000_000
 """Numbers of a block of distances held at once."""
@@ -118,16 +119,12 @@ def fit_mahalanobis(
     means = np.stack([features[index == place].mean(axis=0) for place in range(len(classes))])
     residual = features - means[index]
     n, width = residual.shape
-    covariance = residual.T @ residual / n
-    variance = float(np.trace(covariance)) / width
-    if shrinkage == "ledoit_wolf":
-        amount = _ledoit_wolf(residual, covariance, variance)
-    elif not isinstance(shrinkage, str) and 0 <= shrinkage <= 1:
+    covariance, amount = ledoit_wolf(residual)
+    if shrinkage != "ledoit_wolf":
+        if isinstance(shrinkage, str) or not 0 <= shrinkage <= 1:
+            raise EvaluationError(f"shrinkage is {shrinkage!r}; give 0 to 1, or 'ledoit_wolf'")
         amount = float(shrinkage)
-    else:
-        raise EvaluationError(f"shrinkage is {shrinkage!r}; give 0 to 1, or 'ledoit_wolf'")
-    shrunk = (1 - amount) * covariance + amount * variance * np.eye(width)
-    values, vectors = np.linalg.eigh(shrunk)
+    values, vectors = np.linalg.eigh(shrunk(covariance, amount))
     if values[0] <= width * np.finfo(np.float64).eps * values[-1]:
         raise EvaluationError(
             f"{reference.source}: the covariance of {width} features within {len(classes)} classes"
@@ -344,16 +341,6 @@ def _features(table: Features, width: int | None = None) -> np.ndarray:
 def _unit(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
-
-
-def _ledoit_wolf(residual: np.ndarray, covariance: np.ndarray, variance: float) -> float:
-    """Ledoit and Wolf (2004): the error of S over its distance from a multiple of the identity."""
-    n, width = residual.shape
-    squares = float((covariance**2).sum())
-    distance = squares - width * variance**2
-    # The sum of squared outer products of a row is the square of its squared norm.
-    error = (float(((residual**2).sum(axis=1) ** 2).sum()) / n - squares) / n
-    return 0.0 if distance <= 0 else min(1.0, max(0.0, error / distance))
 
 
 def _head(
