@@ -105,23 +105,10 @@ class Rows(abc.ABC):
         Raises:
           EvaluationError: if a mask is not of shape (n,), or an index is outside the table.
         """
-        if isinstance(indices, slice):
-            indices = np.arange(len(self))[indices]
-        indices = np.asarray(indices)
-        if indices.dtype == bool and indices.shape != (len(self),):
-            raise EvaluationError(
-                f"{self.source}: a mask of shape {indices.shape} cannot choose among {len(self)}"
-                f" rows; it must have shape ({len(self)},)"
-            )
-        if indices.size == 0:
-            indices = indices.astype(np.int64)
-        try:
-            ids = self.ids[indices]
-        except IndexError as error:
-            raise EvaluationError(f"{self.source}: rows cannot be taken: {error}") from None
+        indices = checked_rows(indices, len(self), self.source)
         payload: dict[str, Any] = {name: getattr(self, name) for name in self.PAYLOAD}
         taken: dict[str, Any] = {
-            "ids": ids,
+            "ids": self.ids[indices],
             "split": None if self.split is None else self.split[indices],
             "groups": {name: column[indices] for name, column in self.groups.items()},
             **{name: None if v is None else v[indices] for name, v in payload.items()},
@@ -261,6 +248,28 @@ def concatenate(tables: Sequence[Any]) -> Any:
         groups={name: np.concatenate([t.groups[name] for t in tables]) for name in first.groups},
         source=" + ".join(dict.fromkeys(t.source for t in tables)),
     )
+
+
+def checked_rows(indices: Any, rows: int, source: str) -> Int[np.ndarray, "m"]:
+    """Which rows to take, from indices, a slice or a mask.
+
+    Raises:
+      EvaluationError: if a mask is not of shape (rows,), or an index is outside the table.
+    """
+    if isinstance(indices, slice):
+        return np.arange(rows)[indices]
+    indices = np.asarray(indices)
+    if indices.dtype == bool and indices.shape != (rows,):
+        raise EvaluationError(
+            f"{source}: a mask of shape {indices.shape} cannot choose among {rows}"
+            f" rows; it must have shape ({rows},)"
+        )
+    if indices.size == 0:
+        indices = indices.astype(np.int64)
+    try:
+        return np.arange(rows)[indices]
+    except IndexError as error:
+        raise EvaluationError(f"{source}: rows cannot be taken: {error}") from None
 
 
 def strings(column: Any, source: str, name: str, rows: int | None) -> np.ndarray:

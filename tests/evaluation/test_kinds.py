@@ -272,7 +272,11 @@ def test_samples_that_do_not_define_a_value_leave_its_interval_undefined():
         alone = measure(a, [metric], replicates=200)[metric]
         pair = paired_difference([a], [b], metric, replicates=200)
         seeds = measure_seeds([a, b], [metric], replicates=200)[metric]
-        for found, reason in ((alone, alone.undefined), (pair, pair.note), (seeds, seeds.undefined)):
+        for found, reason in (
+            (alone, alone.undefined),
+            (pair, pair.note),
+            (seeds, seeds.undefined),
+        ):
             assert np.isfinite(found.value)
             assert found.ci is None
             assert "of 200 bootstrap samples do not define the value" in reason
