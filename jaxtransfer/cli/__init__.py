@@ -17,6 +17,7 @@ from jaxtransfer.cli import (
     inspect,
     ladder,
     monitor,
+    new,
     report,
     train,
 )
@@ -32,6 +33,7 @@ VERBS = {
     "report": report,
     "inspect": inspect,
     "monitor": monitor,
+    "new": new,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
 DRY_RUN = "print what would run, with its cost where it has one, and touch nothing"
