@@ -57,7 +57,7 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
 def claim(workdir: pathlib.Path, problem: Problem, verb: str) -> Iterator[None]:
     """Makes a work directory the caller's own until the block ends.
 
-    It writes `run.json` (verb, settings, hashes, seeds, versions, device), or finds that it is the
+    It writes `run.json` (verb, settings, hashes, data card, seeds, versions, device), or finds that it is the
     same.
 
     Raises:
@@ -77,6 +77,7 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
         "config": problem.settings.to_json(),
         "config_hash": problem.settings.hash,
         "hashes": dict(problem.hashes),
+        "data": dict(problem.card),
         "seeds": list(problem.settings.seeds),
         "versions": versions(),
         "environment": environment(),
@@ -91,7 +92,7 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
                         f"{workdir} was begun with other {name} ({str(began)[:12]}, now"
                         f" {value[:12]}): restore it, or choose another --workdir"
                     )
-        facts = {**found, "verb": verb}
+        facts = {**facts, **found, "verb": verb}
     if facts != found:
         write_json(workdir / RUN, facts)
 

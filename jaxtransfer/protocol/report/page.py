@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.report import (
+    account,
     doubts,
     evidence,
     examined,
@@ -31,6 +32,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.ladder,
     outcome.comparisons,
     outcome.cost,
+    account.account,
     evidence.learning,
     evidence.errors,
     evidence.examples,
