@@ -18,6 +18,7 @@ from jaxtransfer.cli import (
     monitor,
     report,
     train,
+    verify,
 )
 from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.version import __version__
@@ -30,6 +31,7 @@ VERBS = {
     "report": report,
     "inspect": inspect,
     "monitor": monitor,
+    "verify": verify,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
 RESUMABLE = ("ladder", "train")

@@ -3,7 +3,7 @@
 Each is a function of the record's facts alone, so that whoever checks the record writes the same sentences again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtransfer.evaluation.metrics import definition
@@ -46,7 +46,9 @@ def rationale(record: Record) -> list[str]:
     against = _against(record)
     if not against:
         sentences.append(f"No rung stands above {record['chosen']}.")
-    sentences += [f"{rung['name']} does not: {rung['reason']}." for rung in against]
+    sentences += [
+        f"{rung['name']} does not replace {record['chosen']}: {rung['reason']}." for rung in against
+    ]
     return sentences
 
 
@@ -204,9 +206,5 @@ def _cleaning(record: Record) -> str:
 
 
 def _cost(record: Record) -> str:
-    place: Sequence[str] = [
-        str(record["environment"][key])
-        for key in ("device", "backend")
-        if record["environment"].get(key)
-    ]
-    return f"Costs are those of one machine ({', '.join(place) or 'not named'}), and of what else ran there."
+    device = record["environment"].get("device")
+    return f"Costs are those of one machine (device: {device or 'not named'}), and of what else ran there."

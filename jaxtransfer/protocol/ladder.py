@@ -19,10 +19,10 @@ from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, console, record
+from jaxtransfer.protocol import cells, console, manifest, record
 from jaxtransfer.protocol.conclusion import conclude
 from jaxtransfer.protocol.decision import Verdict, can_accept, climb, compare_family
-from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem, prepare
+from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem, Statement, prepare
 from jaxtransfer.protocol.report import series, write_report
 from jaxtransfer.protocol.settings import (
     LadderSettings,
@@ -61,6 +61,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
         progress.say(f"ladder {settings.name}: {len(settings.rungs)} rungs, {total} runs")
         problem = prepare(settings)
         closing.enter_context(claim(workdir, problem, "ladder"))
+        manifest.remove(workdir)
         for line in problem.introduction():
             progress.say(line)
         _warn_of_few(problem, progress)
@@ -78,6 +79,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
         for sentence in finished["conclusion"]:
             print(sentence)
         print(f"report: {write_report(workdir)}")
+        manifest.write(workdir)
     return finished
 
 
@@ -127,6 +129,22 @@ def decide(
             "hashes": dict(problem.hashes),
         },
     )
+    finished = assemble(problem, climbed, verdicts, chosen, command)
+    _write_evidence(problem, climbed, tables, verdicts, chosen, workdir)
+    record.write(finished, workdir)
+    return finished
+
+
+def assemble(
+    problem: Statement,
+    climbed: Sequence[Climbed],
+    verdicts: Mapping[str, Verdict],
+    chosen: str,
+    command: str,
+) -> dict[str, Any]:
+    """Reads the test split and builds the record of a decision that stands; it writes nothing."""
+    rule = problem.settings.acceptance
+    tables = {item.rung.name: item.tables() for item in climbed}
     test = _only(tables, TEST)
     # A baseline that was not chosen is in question no longer.
     tested = [
@@ -157,7 +175,7 @@ def decide(
         ],
         probe=probe,
     )
-    finished = record.build(
+    return record.build(
         problem,
         rungs=rungs,
         verdicts=verdicts,
@@ -166,9 +184,6 @@ def decide(
         conclusion=conclusion,
         command=command,
     )
-    _write_evidence(problem, climbed, tables, verdicts, chosen, workdir)
-    record.write(finished, workdir)
-    return finished
 
 
 def _climb_rung(
@@ -198,9 +213,19 @@ def _climb_rung(
         _run(bench, rung, workdir, progress, rate=chosen, seed=seed, purpose="run")
         for seed in settings.seeds
     ]
+    return gather(rung, chosen, trials, runs)
+
+
+def gather(
+    rung: RungSettings,
+    learning_rate: float | None,
+    trials: Sequence[cells.Cell],
+    runs: Sequence[cells.Cell],
+) -> Climbed:
+    """A rung as its finished cells show it: trials of learning rates, and a run a seed at the chosen one."""
     return Climbed(
         rung=rung,
-        learning_rate=chosen,
+        learning_rate=learning_rate,
         tuning=[
             {
                 "learning_rate": trial.facts["learning_rate"],
@@ -209,7 +234,7 @@ def _climb_rung(
             }
             for trial in trials
         ],
-        cells=runs,
+        cells=list(runs),
         seconds=sum(cell.facts["wall_seconds"] for cell in [*runs, *trials]),
     )
 

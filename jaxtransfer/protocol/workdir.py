@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol.differences import differences, shown
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
 from jaxtransfer.protocol.settings import LadderSettings
@@ -46,7 +47,10 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
                 " --workdir, or empty it"
             )
     elif found.get("config_hash") != settings.hash and _has_work(workdir):
-        changed = _differences(found.get("config", {}), settings.to_json())
+        changed = [
+            f"{one.place} is {shown(one.first)} there and {shown(one.second)} here"
+            for one in differences(found.get("config", {}), settings.to_json(), "config")
+        ]
         raise WorkdirError(
             f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
             " choose another --workdir, or remove it"
@@ -151,22 +155,3 @@ def _png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _differences(old: Any, new: Any, place: str = "config") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [(f".{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(f"[{i}]", before, now) for i, (before, now) in enumerate(zip(old, new))]
-    else:
-        return [] if old == new else [f"{place} is {_short(old)} there and {_short(new)} here"]
-    return [
-        line for key, before, now in parts for line in _differences(before, now, f"{place}{key}")
-    ]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        value = [v.get("name", v) for v in value]
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

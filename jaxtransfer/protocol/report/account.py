@@ -18,7 +18,9 @@ def account(data: ReportData) -> Section | None:
             "div",
             element(
                 "div",
-                element("ul", *(element("li", text) for text in record["limits"]), class_="findings"),
+                element(
+                    "ul", *(element("li", text) for text in record["limits"]), class_="findings"
+                ),
                 class_="card",
             ),
             element(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.report import (
     account,
     doubts,
@@ -57,7 +58,7 @@ def write_report(workdir: Path) -> Path:
     """Writes `report.html` into a ladder's work directory, from what the directory holds.
 
     Returns:
-      The file's path. An earlier report is replaced in one step.
+      The file's path. An earlier report is replaced in one step, and entered in the manifest if there is one.
 
     Raises:
       WorkdirError: if a file or key that the report shows is missing, or the report cannot be
@@ -72,6 +73,7 @@ def write_report(workdir: Path) -> Path:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise WorkdirError(f"{path} cannot be written: {error.strerror}") from error
+    manifest.renew(path.parent, [path.name])
     return path
 
 

@@ -1,0 +1,25 @@
+"""A finished ladder of three rungs, for tests of what is done with a decision afterwards."""
+
+import copy
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def decided_values(ladder_values):
+    """The tiny ladder's settings, cut to three rungs and few metrics."""
+    values = copy.deepcopy(ladder_values)
+    values["rungs"] = ("majority_class", "linear_probe", "bitfit")
+    values["task"] = {"metrics": ("accuracy", "macro_f1", "nll")}
+    return values
+
+
+@pytest.fixture(scope="session")
+def decided(decided_values, tmp_path_factory):
+    """The directory of its decision; copy it before changing anything."""
+    from jaxtransfer.protocol import ladder
+    from jaxtransfer.protocol.settings import from_config
+
+    workdir = tmp_path_factory.mktemp("decided") / "run"
+    ladder.run(from_config(decided_values), workdir, command="jaxtransfer ladder --config c.py")
+    return workdir
