@@ -13,6 +13,7 @@ from jaxtransfer.cli import (
     config_words,
     evaluate,
     examine,
+    index,
     inspect,
     ladder,
     monitor,
@@ -32,6 +33,7 @@ VERBS = {
     "inspect": inspect,
     "monitor": monitor,
     "verify": verify,
+    "index": index,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
 RESUMABLE = ("ladder", "train")
