@@ -284,8 +284,8 @@ def test_mismatches_are_status_1_and_json_lists_them(workdir, capsys):
     assert "chosen" in {one["place"] for one in found["mismatches"]}
 
 
-def test_every_edit_of_a_number_in_its_ninth_digit_is_within_rounding_but_for_the_digest(workdir):
-    """What another machine's rounding may do is no mismatch of a field; the record's digest is exact."""
+def test_a_change_within_rounding_is_no_mismatch_of_a_field_but_of_the_digest(workdir):
+    """Another machine rounds otherwise; the digest is exact."""
     keys = ("rungs", 1, "metrics", "test", "nll", "value")
     edit_json(workdir / "record.json", *keys, value=lambda value: value * (1 + 1e-11))
     places = [mismatch.place for mismatch in verify(workdir).mismatches]
