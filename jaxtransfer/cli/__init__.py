@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from jaxtransfer.cli import (
     config_words,
+    diagnose,
     evaluate,
     examine,
     inspect,
@@ -23,6 +24,7 @@ from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.version import __version__
 
 VERBS = {
+    "diagnose": diagnose,
     "ladder": ladder,
     "train": train,
     "evaluate": evaluate,
