@@ -333,8 +333,8 @@ def _write_evidence(
             )
             shutil.copyfile(cell.directory / "history.jsonl", workdir / "history" / f"{name}.jsonl")
     test = [table.select(TEST) for table in tables[chosen]]
-    worst = series.hardest(test, test[0].ids.tolist(), HARDEST)
-    write_json(workdir / "examples.json", examples_of(problem, [example.id for example in worst]))
+    shown = [example.id for example in series.gallery(test, HARDEST)]
+    write_json(workdir / "examples.json", examples_of(problem, shown))
     best = next(item for item in climbed if item.rung.name == chosen)
     cells.copy_adapter(best.cells[0], workdir)
 
