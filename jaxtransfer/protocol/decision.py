@@ -16,7 +16,7 @@ from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.paired import PairedDifference, paired_difference
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol.settings import AcceptanceSettings
+from jaxtransfer.protocol.acceptance import AcceptanceSettings
 
 BASELINE, ACCEPTED, REJECTED = "baseline", "accepted", "rejected"
 
