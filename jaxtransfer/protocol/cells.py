@@ -66,7 +66,7 @@ def cell_name(rung: str, learning_rate: float | None, seed: int, purpose: str) -
 
 def check_rung(rung: RungSettings) -> None:
     """Finds what is wrong with a rung before anything runs; raises as `method_of` and `rates_of`."""
-    if not rung.is_baseline:
+    if not rung.is_baseline and not rung.is_ensemble:
         method_of(rung)
     rates_of(rung)
 

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 from jaxtransfer.protocol.checking import Interval
 
 BASELINES = ("majority_class", "nearest_mean")
+ENSEMBLE = "seed_ensemble"
+"""Method of the rung that averages the seeds of the incumbent; it trains nothing of its own."""
+OPERATORS = (">=", ">", "<=", "<", "==", "!=")
 
 Count = Annotated[int, Interval(1)]
 CountOrNone = Annotated[int, Interval(0)]
@@ -92,15 +95,19 @@ class TuningSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RungSettings:
-    """One rung: a baseline, or a method with its options and grid of learning rates.
+    """One rung: a baseline, a method with its options and grid of learning rates, or an ensemble of seeds.
 
     Attributes:
-      method: a method's name, or `majority_class` or `nearest_mean`.
+      method: a method's name, or `majority_class`, `nearest_mean` or `seed_ensemble`.
       options: fields of the method.
       learning_rates: the grid; empty takes the method's suggestion.
       overrides: `TrainSettings` fields that differ for this rung.
       first_phase: for methods of two phases, `learning_rate` and `steps` of the first; the grid and
         the other settings are those of the last.
+      when: preconditions: name of a fact of the data or the diagnosis to (operator, value); a rung
+        of which one does not hold is skipped.
+      initialisation: whether training starts from the `pretrained` weights or from `random` ones; a
+        random rung is a reference, and cannot be chosen.
     """
 
     name: str
@@ -109,8 +116,20 @@ class RungSettings:
     learning_rates: tuple[Rate, ...] = ()
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     first_phase: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    when: Mapping[str, tuple[str, Any]] = dataclasses.field(default_factory=dict)
+    initialisation: Literal["pretrained", "random"] = "pretrained"
 
     @property
     def is_baseline(self) -> bool:
         """Whether the rung has nothing to train."""
         return self.method in BASELINES
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the rung is computed from the predictions of another one's seeds."""
+        return self.method == ENSEMBLE
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the rung only measures what pretraining is worth."""
+        return self.initialisation == "random"

@@ -3,16 +3,18 @@
 import dataclasses
 import pathlib
 
+import jax
 import numpy as np
 
 from jaxtransfer.adapt import Full, from_description
+from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
 from jaxtransfer.optim import Group
-from jaxtransfer.protocol.problem import TRAIN, TUNE
+from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
 from jaxtransfer.protocol.sections import RungSettings, TrainSettings
 from jaxtransfer.protocol.settings import train_settings
 from jaxtransfer.protocol.workbench import Workbench
@@ -36,7 +38,7 @@ def method_of(rung: RungSettings) -> Method:
 
 def rates_of(rung: RungSettings) -> tuple[float, ...]:
     """The rung's grid of learning rates, or what its method suggests."""
-    if rung.is_baseline:
+    if rung.is_baseline or rung.is_ensemble:
         return ()
     rates = rung.learning_rates or method_of(rung).suggested_learning_rates
     if not rates:
@@ -44,6 +46,18 @@ def rates_of(rung: RungSettings) -> tuple[float, ...]:
             f"rung {rung.name!r} has no learning_rates, and method {rung.method!r} suggests none"
         )
     return tuple(rates)
+
+
+def untrained(problem: Problem, rung: RungSettings) -> Adapted:
+    """What a rung serves, before it is trained: the network under the last phase of its method.
+
+    A nearest mean is served as a linear head on frozen features.
+    """
+    method = from_description({"method": "linear_probe"}) if rung.is_baseline else method_of(rung)
+    statistics = train_settings(problem.settings, rung).statistics
+    return adapt(
+        problem.model(0), method.phases()[-1], rng=jax.random.key(0), statistics=statistics
+    )
 
 
 def train_rung(
