@@ -181,7 +181,8 @@ def run_cell(
     )
     facts["tuning"] = {"metric": metric, "value": metrics.value(table.select(TUNE), metric)}
     table.save(directory / "predictions.npz")
-    if adapted is not None and saves_adapter:
+    # A random encoder is no base that an adapter could be loaded onto.
+    if adapted is not None and saves_adapter and not rung.is_reference:
         package.save(
             adapted,
             directory / "adapter",
@@ -200,10 +201,16 @@ def _finish(directory: pathlib.Path, facts: Mapping[str, Any], began: float) -> 
 
 def copy_adapter(cell: Cell, workdir: pathlib.Path) -> None:
     """Copies a cell's adapter to the work directory's own; a baseline has none, and none stays."""
-    source, target = cell.directory / "adapter", workdir / "adapter"
-    shutil.rmtree(target, ignore_errors=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
+    copy_adapters({"adapter": cell}, workdir)
+
+
+def copy_adapters(found: Mapping[str, Cell], workdir: pathlib.Path) -> None:
+    """Copies cells' adapters into the work directory, by the name of the copy; no other copy stays."""
+    for old in ("adapter", "adapters"):
+        shutil.rmtree(workdir / old, ignore_errors=True)
+    for name, cell in found.items():
+        if (cell.directory / "adapter").is_dir():
+            shutil.copytree(cell.directory / "adapter", workdir / name)
 
 
 def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:

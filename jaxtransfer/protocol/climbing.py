@@ -3,12 +3,15 @@
 import dataclasses
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from jaxtransfer.errors import TrainingError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, console
+from jaxtransfer.protocol.budget import Ledger
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.settings import LadderSettings
 
@@ -23,9 +26,19 @@ class Climbed:
     cells: list[cells.Cell]
     seconds: float
 
-    def tables(self) -> list[Predictions]:
-        """One predictions table per seed."""
-        return [cell.predictions for cell in self.cells]
+    def tables(self, groups: Mapping[str, Mapping[str, str]] | None = None) -> list[Predictions]:
+        """One predictions table per seed, with groups by column and id if they are given."""
+        tables = [cell.predictions for cell in self.cells]
+        return [
+            dataclasses.replace(
+                table,
+                groups={
+                    column: np.array([members[name] for name in table.ids.tolist()])
+                    for column, members in (groups or {}).items()
+                },
+            )
+            for table in tables
+        ]
 
 
 def climb_rung(
@@ -33,8 +46,14 @@ def climb_rung(
     rung: RungSettings,
     workdir: pathlib.Path,
     progress: console.LadderProgress,
+    ledger: Ledger,
 ) -> Climbed:
-    """Runs what is missing of a rung's trials and runs."""
+    """Runs what is missing of a rung's trials and runs.
+
+    Raises:
+      BudgetSpent: if something is missing, and the budget is spent.
+      TrainingError: if every learning rate, or a run, diverges.
+    """
     settings = bench.problem.settings
     rates = cells.rates_of(rung)
     trials = [
@@ -43,6 +62,7 @@ def climb_rung(
             rung,
             workdir,
             progress,
+            ledger,
             rate=rate,
             seed=settings.tuning.seed,
             purpose="tune",
@@ -53,7 +73,7 @@ def climb_rung(
     if not trials and rates:
         chosen = rates[0]
     runs = [
-        _run(bench, rung, workdir, progress, rate=chosen, seed=seed, purpose="run")
+        _run(bench, rung, workdir, progress, ledger, rate=chosen, seed=seed, purpose="run")
         for seed in settings.seeds
     ]
     return Climbed(
@@ -97,6 +117,7 @@ def _run(
     rung: RungSettings,
     workdir: pathlib.Path,
     progress: console.LadderProgress,
+    ledger: Ledger,
     *,
     rate: float | None,
     seed: int,
@@ -108,16 +129,23 @@ def _run(
     cell = cells.load_cell(directory)
     state = "kept"
     if cell is None:
+        ledger.check()
+        settings = bench.problem.settings
+        # An ensemble is used through the adapters of all its seeds.
+        saved = settings.seeds[:1] if settings.ensemble is None else settings.seeds
         began = time.perf_counter()
-        cell = cells.run_cell(
-            bench,
-            rung,
-            directory,
-            learning_rate=rate,
-            seed=seed,
-            only_tune=purpose == "tune",
-            saves_adapter=purpose == "run" and seed == bench.problem.settings.seeds[0],
-        )
+        with ledger.running():
+            cell = cells.run_cell(
+                bench,
+                rung,
+                directory,
+                learning_rate=rate,
+                seed=seed,
+                only_tune=purpose == "tune",
+                saves_adapter=purpose == "run" and seed in saved,
+                progress=ledger.progress,
+            )
+        ledger.add(cell.facts)
         state = f"{time.perf_counter() - began:.1f} s"
     value = cell.facts["tuning"]["value"]
     shown = "undefined" if value is None else f"{value:.3f}"
@@ -130,6 +158,8 @@ def _run(
 
 
 def cell_count(settings: LadderSettings, rung: RungSettings) -> int:
-    """Trials and runs of a rung."""
+    """Trials and runs of a rung; an ensemble has none of its own."""
+    if rung.is_ensemble:
+        return 0
     rates = cells.rates_of(rung)
     return (len(rates) if len(rates) > 1 else 0) + len(settings.seeds)

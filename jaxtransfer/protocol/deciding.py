@@ -7,54 +7,210 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, record
+from jaxtransfer.protocol import cells, frozen, judging, record
 from jaxtransfer.protocol.climbing import Climbed
 from jaxtransfer.protocol.conclusion import conclude
-from jaxtransfer.protocol.decision import Verdict, climb, compare_family
-from jaxtransfer.protocol.problem import ACCEPT, EVALUATED, TEST, Problem
+from jaxtransfer.protocol.criterion import check_groups
+from jaxtransfer.protocol.decision import (
+    REFERENCE,
+    Comparison,
+    Verdict,
+    climb,
+    compare_family,
+)
+from jaxtransfer.protocol.ensemble import average_seeds
+from jaxtransfer.protocol.judging import Judge
+from jaxtransfer.protocol.plan import Plan
+from jaxtransfer.protocol.problem import ACCEPT, TEST, Problem
 from jaxtransfer.protocol.report import series
-from jaxtransfer.protocol.sections import TrainSettings
-from jaxtransfer.protocol.settings import LadderSettings, train_settings
+from jaxtransfer.protocol.rung_facts import facts_of_ensemble, facts_of_rung
+from jaxtransfer.protocol.serving_figures import Serving
+from jaxtransfer.protocol.transfer import measure_transfer
 from jaxtransfer.protocol.workdir import examples_of, write_json
 
 HARDEST = 12
 """Test examples whose text or picture the report shows."""
+Tables = dict[str, list[Predictions]]
 
 
-def decide(
-    problem: Problem, climbed: Sequence[Climbed], workdir: pathlib.Path, command: str
-) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ascent:
+    """What was climbed, and what was not.
+
+    Attributes:
+      plan: what was to be climbed.
+      criterion: as it is frozen, with its history.
+      climbed: rungs in the order in which they were climbed, an ensemble left out.
+      references: rungs that start from random weights.
+      not_run: rung to why it was planned and not run.
+      serving: rung to what it costs to serve it, where something bounds that.
+      spent: seconds and FLOPs of all cells.
+    """
+
+    plan: Plan
+    criterion: Mapping[str, Any]
+    climbed: Sequence[Climbed]
+    references: Sequence[Climbed]
+    not_run: Mapping[str, str]
+    serving: Mapping[str, Serving]
+    spent: Mapping[str, float]
+
+    @property
+    def planned(self) -> list[str]:
+        """Names of the planned rungs, an ensemble included."""
+        return [rung.name for rung in self.plan.rungs]
+
+    @property
+    def ensemble(self) -> str | None:
+        """Name of the ensemble that is to be tried, if there is one."""
+        names = [rung.name for rung in self.plan.rungs if rung.is_ensemble]
+        return names[0] if names and names[0] not in self.not_run else None
+
+    def judge(self, problem: Problem) -> Judge:
+        """What the criterion is applied with."""
+        return Judge(
+            rule=problem.settings.acceptance,
+            budget=problem.settings.budget,
+            serving=self.serving,
+            trainable={item.rung.name: item.cells[0].facts["trainable"] for item in self.climbed},
+            ensemble=self.ensemble,
+            members=len(problem.settings.seeds),
+        )
+
+
+def tables_of(problem: Problem, climbed: Sequence[Climbed]) -> Tables:
+    """Rung to its tables, with the groups that guards name."""
+    metadata = problem.table.metadata
+    columns = check_groups(problem.settings.acceptance, metadata)
+    ids = problem.table.ids.tolist()
+    groups = {column: dict(zip(ids, map(str, metadata[column].tolist()))) for column in columns}
+    return {item.rung.name: item.tables(groups) for item in climbed}
+
+
+def only(tables: Mapping[str, Sequence[Predictions]], split: str) -> Tables:
+    """The tables of one split."""
+    return {name: [table.select(split) for table in each] for name, each in tables.items()}
+
+
+def is_met(problem: Problem, ascent: Ascent) -> bool:
+    """Whether the incumbent of what was climbed up to now meets the criterion on the acceptance half."""
+    judge = dataclasses.replace(ascent.judge(problem), ensemble=None)
+    tables = only(tables_of(problem, ascent.climbed), ACCEPT)
+    verdicts, chosen = climb(tables, judge.rule, planned=ascent.planned, veto=judge.veto)
+    return judge.is_met(chosen, next(iter(tables)), tables, verdicts)
+
+
+def decide(problem: Problem, ascent: Ascent, workdir: pathlib.Path, command: str) -> dict[str, Any]:
     """Decides on the acceptance half, writes the decision, reads the test split, and writes the record."""
-    rule = problem.settings.acceptance
-    tables = {item.rung.name: item.tables() for item in climbed}
-    verdicts, chosen = climb(_only(tables, ACCEPT), rule)
+    rule, judge = problem.settings.acceptance, ascent.judge(problem)
+    tables = tables_of(problem, ascent.climbed)
+    accept = only(tables, ACCEPT)
+    verdicts, chosen = climb(
+        accept, rule, planned=ascent.planned, ensemble=ascent.ensemble, veto=judge.veto
+    )
+    members_of = _members_of(chosen, ascent.ensemble, verdicts)
+    if ascent.ensemble is not None:
+        accept[ascent.ensemble] = average_seeds(accept[members_of])
+    parts = {name: judge.parts(name, members_of, own) for name, own in accept.items()}
     write_json(
-        workdir / "decision.json",
+        workdir / frozen.DECISION,
         {
             "chosen": chosen,
             "verdicts": {name: [v.decision, v.reason] for name, v in verdicts.items()},
+            "criterion": ascent.criterion["sha256"],
             "hashes": dict(problem.hashes),
         },
     )
-    test = _only(tables, TEST)
-    # A baseline that was not chosen is in question no longer.
+    if ascent.ensemble is not None:
+        tables[ascent.ensemble] = average_seeds(tables[members_of])
+    references = tables_of(problem, ascent.references)
+    test = only({**tables, **references}, TEST)
+    comparisons = _comparisons(test, ascent, chosen, members_of, problem)
+    outcome, final = judge.verdict(chosen, next(iter(tables)), members_of, test, verdicts)
+    transfer = measure_transfer(
+        test, chosen, list(references), rule, untested=_untested(problem, ascent, members_of)
+    )
+    rungs = _rungs(problem, ascent, {**tables, **references}, members_of)
+    finished = record.build(
+        problem,
+        rungs=rungs,
+        verdicts={**verdicts, **{name: _reference(name) for name in references}},
+        comparisons=comparisons,
+        chosen=chosen,
+        conclusion=_conclusion(
+            problem,
+            ascent,
+            chosen,
+            verdicts,
+            comparisons,
+            {rung["name"]: rung["metrics"][TEST][rule.metric] for rung in rungs},
+            judging.sentence(outcome, final, TEST),
+            transfer["sentence"],
+        ),
+        command=command,
+        sections={
+            "criterion": {
+                **ascent.criterion,
+                "accept": {
+                    name: [part.to_json() for part in found] for name, found in parts.items()
+                },
+                **judging.to_json(outcome, final, TEST),
+            },
+            "plan": {
+                **ascent.plan.to_json(),
+                "not_run": [{"rung": name, "reason": why} for name, why in ascent.not_run.items()],
+                "spent": dict(ascent.spent),
+            },
+            "transfer": transfer,
+        },
+    )
+    _write_evidence(problem, ascent, {**tables, **references}, chosen, members_of, workdir)
+    record.write(finished, workdir)
+    return finished
+
+
+def _members_of(chosen: str, ensemble: str | None, verdicts: Mapping[str, Verdict]) -> str:
+    """The rung whose seeds an ensemble averages: the last incumbent."""
+    comparison = verdicts[chosen].comparison
+    return comparison.second if chosen == ensemble and comparison is not None else chosen
+
+
+def _comparisons(
+    test: Tables, ascent: Ascent, chosen: str, members_of: str, problem: Problem
+) -> list[Comparison]:
+    """Pairs of rungs on the test split: the later one minus the earlier one, and any one minus the probe."""
+    baselines = {item.rung.name for item in ascent.climbed if item.rung.is_baseline}
+    # A baseline that was not chosen is in question no longer, nor is an ensemble of one.
     tested = [
-        item.rung.name for item in climbed if not item.rung.is_baseline or item.rung.name == chosen
+        item.rung.name for item in ascent.climbed if item.rung.name not in baselines - {chosen}
     ]
-    probe = next((item.rung.name for item in climbed if item.rung.method == "linear_probe"), None)
-    # The later rung minus the earlier one, and any rung minus the probe.
+    if ascent.ensemble is not None and (chosen == ascent.ensemble or members_of not in baselines):
+        tested.append(ascent.ensemble)
+    probe = _probe(ascent)
     pairs = [(a, b) if b == probe else (b, a) for a, b in itertools.combinations(tested, 2)]
-    comparisons = compare_family(test, pairs, rule, two_sided=True) if pairs else []
-    rungs = [
-        _rung_facts(item, tables[item.rung.name], problem.task.metrics, problem.settings)
-        for item in climbed
-    ]
-    measured = {rung["name"]: rung["metrics"][TEST][rule.metric] for rung in rungs}
-    conclusion = conclude(
+    rule = problem.settings.acceptance
+    return compare_family(test, pairs, rule, two_sided=True) if pairs else []
+
+
+def _probe(ascent: Ascent) -> str | None:
+    return next(
+        (item.rung.name for item in ascent.climbed if item.rung.method == "linear_probe"), None
+    )
+
+
+def _conclusion(
+    problem: Problem,
+    ascent: Ascent,
+    chosen: str,
+    verdicts: Mapping[str, Verdict],
+    comparisons: Sequence[Comparison],
+    measured: Mapping[str, Mapping[str, Any]],
+    verdict: str,
+    transfer: str,
+) -> list[str]:
+    rule = problem.settings.acceptance
+    first, *rest = conclude(
         chosen=chosen,
         verdicts=verdicts,
         comparisons=comparisons,
@@ -65,92 +221,81 @@ def decide(
         accept_count=problem.card["splits"][ACCEPT],
         tuned=[
             item.rung.name
-            for item in climbed
+            for item in ascent.climbed
             if not item.rung.is_baseline and item.rung.method != "linear_probe"
         ],
-        probe=probe,
+        probe=_probe(ascent),
     )
-    finished = record.build(
-        problem,
-        rungs=rungs,
-        verdicts=verdicts,
-        comparisons=comparisons,
-        chosen=chosen,
-        conclusion=conclusion,
-        command=command,
+    said = [first, verdict, *rest, transfer]
+    left = {**ascent.plan.skipped, **ascent.not_run}
+    if left:
+        said.append(f"Not climbed: {'; '.join(f'{name} ({why})' for name, why in left.items())}.")
+    changed = frozen.sentence(ascent.criterion)
+    return said if changed is None else [*said, changed]
+
+
+def _untested(problem: Problem, ascent: Ascent, members_of: str) -> str | None:
+    """Why the chosen rung is not compared with random weights, if it is not."""
+    chosen = next(item.rung for item in ascent.climbed if item.rung.name == members_of)
+    if chosen.method == "majority_class":
+        return f"{members_of} takes nothing from the pretrained network"
+    if ascent.references:
+        return None
+    left = {**ascent.plan.skipped, **ascent.not_run}
+    reasons = [left[rung.name] for rung in problem.settings.references if rung.name in left]
+    if reasons:
+        return reasons[0]
+    return "config.negative_transfer is False"
+
+
+def _reference(name: str) -> Verdict:
+    return Verdict(
+        rung=name,
+        decision=REFERENCE,
+        reason="starts from random weights: it measures what pretraining is worth, and cannot be chosen",
+        comparison=None,
     )
-    _write_evidence(problem, climbed, tables, verdicts, chosen, workdir)
-    record.write(finished, workdir)
-    return finished
 
 
-def _rung_facts(
-    item: Climbed, tables: Sequence[Predictions], names: Sequence[str], settings: LadderSettings
-) -> dict[str, Any]:
-    facts = item.cells[0].facts
-    metrics = {
-        split: {
-            name: value.to_json()
-            for name, value in measure_seeds(
-                [table.select(split) for table in tables],
-                names,
-                confidence=settings.acceptance.confidence,
-            ).items()
-        }
-        for split in EVALUATED
-        if split in set(tables[0].split.tolist())  # type: ignore[union-attr]
-    }
-    costs = [cell.facts["cost"] for cell in item.cells]
-    train = train_settings(settings, item.rung)
-    return {
-        "name": item.rung.name,
-        "method": facts["method"],
-        "rules": facts["rules"],
-        "hyperparameters": _hyperparameters(item, train, facts["steps"]),
-        "tuning": item.tuning,
-        "seeds": [cell.facts["seed"] for cell in item.cells],
-        "trainable": facts["trainable"],
-        "metrics": metrics,
-        "cost": {
-            "seconds": item.seconds,
-            "train_seconds": float(np.mean([cost["seconds"] for cost in costs])),
-            "flops": max(cost["flops"] for cost in costs),
-            "peak_bytes": max(cost["peak_bytes"] for cost in costs),
-        },
-    }
-
-
-def _hyperparameters(item: Climbed, train: TrainSettings, steps: int) -> dict[str, Any]:
-    if item.rung.is_baseline:
-        return {"learning_rate": None, "steps": 0}
-    shared = {key: value for key, value in dataclasses.asdict(train).items() if key != "steps"}
-    first = {"first_phase": dict(item.rung.first_phase)} if item.rung.first_phase else {}
-    return {"learning_rate": item.learning_rate, "steps": steps, **shared, **first}
+def _rungs(
+    problem: Problem, ascent: Ascent, tables: Tables, members_of: str
+) -> list[dict[str, Any]]:
+    climbed = [facts_of_rung(problem, item, tables[item.rung.name]) for item in ascent.climbed]
+    if ascent.ensemble is not None:
+        own = next(rung for rung in climbed if rung["name"] == members_of)
+        climbed.append(facts_of_ensemble(problem, ascent.ensemble, own, tables[ascent.ensemble]))
+    return [
+        *climbed,
+        *(facts_of_rung(problem, item, tables[item.rung.name]) for item in ascent.references),
+    ]
 
 
 def _write_evidence(
     problem: Problem,
-    climbed: Sequence[Climbed],
-    tables: Mapping[str, Sequence[Predictions]],
-    verdicts: Mapping[str, Verdict],
+    ascent: Ascent,
+    tables: Tables,
     chosen: str,
+    members_of: str,
     workdir: pathlib.Path,
 ) -> None:
     for folder in ("predictions", "history"):
         (workdir / folder).mkdir(exist_ok=True)
-    for item in climbed:
-        for cell in item.cells:
+    for item in (*ascent.climbed, *ascent.references):
+        for cell, table in zip(item.cells, tables[item.rung.name]):
             name = f"{item.rung.name}-seed{cell.facts['seed']}"
-            shutil.copyfile(
-                cell.directory / "predictions.npz", workdir / "predictions" / f"{name}.npz"
-            )
+            table.save(workdir / "predictions" / f"{name}.npz")
             shutil.copyfile(cell.directory / "history.jsonl", workdir / "history" / f"{name}.jsonl")
+    if ascent.ensemble is not None:
+        for seed, table in zip(problem.settings.seeds, tables[ascent.ensemble]):
+            name = f"{ascent.ensemble}-seed{seed}"
+            table.save(workdir / "predictions" / f"{name}.npz")
+            (workdir / "history" / f"{name}.jsonl").write_text("")
     test = [table.select(TEST) for table in tables[chosen]]
-    worst = series.hardest(test, test[0].ids.tolist(), HARDEST)
-    write_json(workdir / "examples.json", examples_of(problem, [example.id for example in worst]))
-    best = next(item for item in climbed if item.rung.name == chosen)
-    cells.copy_adapter(best.cells[0], workdir)
-
-
-def _only(tables: Mapping[str, Sequence[Predictions]], split: str) -> dict[str, list[Predictions]]:
-    return {name: [table.select(split) for table in each] for name, each in tables.items()}
+    shown = series.hardest(test, test[0].ids.tolist(), HARDEST)
+    write_json(workdir / "examples.json", examples_of(problem, [example.id for example in shown]))
+    best = next(item for item in ascent.climbed if item.rung.name == members_of)
+    if chosen == ascent.ensemble:
+        found = {f"adapters/seed{cell.facts['seed']}": cell for cell in best.cells}
+        cells.copy_adapters(found, workdir)
+    else:
+        cells.copy_adapter(best.cells[0], workdir)

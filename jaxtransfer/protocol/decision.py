@@ -18,11 +18,12 @@ import numpy as np
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.paired import PairedDifference, paired_difference
+from jaxtransfer.evaluation.power import to_settle
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.acceptance import AcceptanceSettings
 from jaxtransfer.protocol.ensemble import average_seeds
 
-BASELINE, ACCEPTED, REJECTED = "baseline", "accepted", "rejected"
+BASELINE, ACCEPTED, REJECTED, REFERENCE = "baseline", "accepted", "rejected", "reference"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Comparison:
         tail; of no difference, if the family is two-sided; 1 where it is undefined.
       p_adjusted: the same, adjusted by Holm.
       is_significant: whether `p_adjusted` is at most 1 - confidence.
+      level: confidence of `ci`; None where it was not kept.
     """
 
     first: str
@@ -48,6 +50,15 @@ class Comparison:
     p_value: float
     p_adjusted: float
     is_significant: bool
+    level: float | None = None
+
+    @property
+    def settle(self) -> str | None:
+        """What would settle a comparison whose interval holds the margin; None where nothing is open."""
+        error = self.difference.standard_error
+        if self.level is None or self.is_significant or not error:
+            return None
+        return str(to_settle(self.difference, confidence=self.level))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the record."""
@@ -61,6 +72,7 @@ class Comparison:
             "n": self.difference.n,
             "seeds": self.difference.seeds,
             "note": self.difference.note,
+            "settle": self.settle,
         }
 
 
@@ -79,8 +91,8 @@ Tables = Mapping[str, Sequence[Predictions]]
 Pair = tuple[str, str]
 
 
-Veto = Callable[[str, Sequence[Predictions]], str | None]
-"""Why a rung with such tables cannot be accepted, whatever its difference; None if nothing forbids it."""
+Veto = Callable[[str, str, Sequence[Predictions]], str | None]
+"""Why a rung with such tables cannot replace an incumbent, whatever their difference; None if nothing forbids it."""
 
 
 def climb(
@@ -125,7 +137,7 @@ def climb(
         found, family = families(incumbent)
         for comparison in family:
             name = comparison.first
-            reason = veto(name, found[name]) if veto is not None else None
+            reason = veto(name, incumbent, found[name]) if veto is not None else None
             verdicts[name] = _verdict(comparison, rule, reason)
             if verdicts[name].decision == ACCEPTED:
                 if name == ensemble:
@@ -220,12 +232,21 @@ def _corrected(
             second=second,
             difference=differences[index],
             ci=differences[index].interval(1 - alpha / max(1, size - rank[index])),
+            level=1 - alpha / max(1, size - rank[index]),
             p_value=p_values[index],
             p_adjusted=float(adjusted[index]),
             is_significant=bool(adjusted[index] <= alpha),
         )
         for index, (first, second) in enumerate(pairs)
     ]
+
+
+def may_exceed(comparison: Comparison, margin: float) -> bool:
+    """Whether the interval holds an improvement by more than the margin."""
+    if comparison.ci is None:
+        return False
+    low, high = comparison.ci
+    return (high if comparison.difference.maximise else -low) > margin
 
 
 def can_accept(labelled: Predictions, challengers: int, rule: AcceptanceSettings) -> bool:

@@ -5,9 +5,10 @@ decision is written; only then are test predictions read.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,19 @@ from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, console
+from jaxtransfer.protocol.budget import BudgetSpent, Ledger
 from jaxtransfer.protocol.climbing import cell_count, climb_rung
-from jaxtransfer.protocol.deciding import decide
+from jaxtransfer.protocol.criterion import check_groups
+from jaxtransfer.protocol.deciding import Ascent, decide, is_met
 from jaxtransfer.protocol.decision import can_accept
+from jaxtransfer.protocol.frozen import freeze, sentence
+from jaxtransfer.protocol.plan import LISTED, Plan, make_plan
 from jaxtransfer.protocol.problem import ACCEPT, Problem, prepare
 from jaxtransfer.protocol.report import write_report
 from jaxtransfer.protocol.sections import RungSettings
+from jaxtransfer.protocol.serving_figures import is_needed, of_rung
 from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import check_free, claim, write_json
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
@@ -43,33 +50,111 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
       WorkdirError: if the work directory belongs to another run.
       JaxTransferError: whatever else is wrong with settings, data or model.
     """
-    check(settings, settings.rungs)
+    check(settings, (*settings.rungs, *settings.references))
     check_free(workdir, settings)
-    total = sum(cell_count(settings, rung) for rung in settings.rungs)
+    every = (*settings.rungs, *settings.references)
+    total = sum(cell_count(settings, rung) for rung in every)
     with contextlib.ExitStack() as closing:
         progress = console.LadderProgress(total)
         closing.callback(progress.close)
-        progress.say(f"ladder {settings.name}: {len(settings.rungs)} rungs, {total} runs")
+        progress.say(f"ladder {settings.name}: {len(every)} rungs, {total} runs")
         problem = prepare(settings)
+        check_groups(settings.acceptance, problem.table.metadata)
         closing.enter_context(claim(workdir, problem, "ladder"))
         for line in problem.introduction():
             progress.say(line)
-        _warn_of_few(problem, progress)
+        criterion = freeze(workdir, settings)
+        plan = make_plan(problem, workdir)
+        for line in _announced(criterion, plan):
+            progress.say(line)
+        _warn_of_few(problem, len(plan.rungs) - 1, progress)
         write_json(workdir / "splits.json", _splits(problem))
-        bench = cells.Workbench(
-            problem=problem,
-            compiled=CompiledSteps(),
-            cache=ActivationCache(directory=workdir / "cache"),
-        )
-        climbed = [climb_rung(bench, rung, workdir, progress) for rung in settings.rungs]
+        ascent = _ascend(problem, plan, criterion, workdir, progress)
         progress.close()
         shutil.rmtree(workdir / "cache", ignore_errors=True)
-        finished = decide(problem, climbed, workdir, command)
+        finished = decide(problem, ascent, workdir, command)
         print(console.table(finished))
-        for sentence in finished["conclusion"]:
-            print(sentence)
+        for said in finished["conclusion"]:
+            print(said)
         print(f"report: {write_report(workdir)}")
     return finished
+
+
+def _ascend(
+    problem: Problem,
+    plan: Plan,
+    criterion: Mapping[str, Any],
+    workdir: pathlib.Path,
+    progress: console.LadderProgress,
+) -> Ascent:
+    """Climbs until the ladder ends, the criterion is met or the budget is spent; then the references.
+
+    Raises:
+      ConfigError: if the budget is spent before the first rung is whole.
+    """
+    settings = problem.settings
+    bench = Workbench(
+        problem=problem,
+        compiled=CompiledSteps(),
+        cache=ActivationCache(directory=workdir / "cache"),
+    )
+    ledger = Ledger(workdir, settings.budget)
+    ascent = Ascent(
+        plan=plan,
+        criterion=criterion,
+        climbed=(),
+        references=(),
+        not_run={},
+        serving={},
+        spent={},
+    )
+    stopped: str | None = None
+    for rung in plan.rungs:
+        if stopped is None and not rung.is_ensemble:
+            serving = dict(ascent.serving)
+            if is_needed(settings):
+                serving[rung.name] = of_rung(problem, rung, workdir)
+            try:
+                found = climb_rung(bench, rung, workdir, progress, ledger)
+            except BudgetSpent as spent:
+                stopped = str(spent)
+                if not ascent.climbed:
+                    raise ConfigError(
+                        f"{spent} before the first rung, {rung.name!r}, was whole: enlarge config.budget"
+                    ) from spent
+            else:
+                climbed = (*ascent.climbed, found)
+                ascent = dataclasses.replace(ascent, climbed=climbed, serving=serving)
+                if settings.acceptance.stop_when_met and is_met(problem, ascent):
+                    stopped = f"the criterion was met by the rungs up to {rung.name}"
+                continue
+        if stopped is not None:
+            not_run = {**ascent.not_run, rung.name: stopped}
+            ascent = dataclasses.replace(ascent, not_run=not_run)
+    for rung in settings.references:
+        if rung.name in plan.skipped:
+            continue
+        try:
+            found = climb_rung(bench, rung, workdir, progress, ledger)
+            ascent = dataclasses.replace(ascent, references=(*ascent.references, found))
+        except BudgetSpent as spent:
+            not_run = {**ascent.not_run, rung.name: str(spent)}
+            ascent = dataclasses.replace(ascent, not_run=not_run)
+    spent_in_all = {"seconds": ledger.seconds, "flops": ledger.flops}
+    return dataclasses.replace(ascent, spent=spent_in_all)
+
+
+def _announced(criterion: Mapping[str, Any], plan: Plan) -> list[str]:
+    """What is fixed before anything runs, as lines."""
+    lines = [f"criterion {criterion['sha256'][:12]}, frozen {criterion['frozen']}"]
+    changed = sentence(criterion)
+    if changed is not None:
+        lines.append(changed)
+    if plan.rule != LISTED:
+        lines.append(f"order: {plan.rule}")
+        lines += [f"  {rung.name}: {plan.because[rung.name]}" for rung in plan.rungs]
+    lines += [f"skipped {name}: {why}" for name, why in plan.skipped.items()]
+    return lines
 
 
 def check(settings: LadderSettings, rungs: Sequence[RungSettings]) -> None:
@@ -88,8 +173,8 @@ def check(settings: LadderSettings, rungs: Sequence[RungSettings]) -> None:
         cells.check_rung(rung)
 
 
-def _warn_of_few(problem: Problem, progress: console.LadderProgress) -> None:
-    examples, challengers = problem.examples[ACCEPT], len(problem.settings.rungs) - 1
+def _warn_of_few(problem: Problem, challengers: int, progress: console.LadderProgress) -> None:
+    examples = problem.examples[ACCEPT]
     labelled = Predictions(
         ids=examples.ids,
         labels=examples.labels.astype(np.int64),

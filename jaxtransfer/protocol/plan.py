@@ -19,6 +19,7 @@ from jaxtransfer.protocol.serving_figures import of_rung
 from jaxtransfer.protocol.workdir import finished_cells, write_json
 
 FILE = "plan.json"
+LISTED = "as config.rungs lists them"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def _ordered(
     """The rule in words, and each rung's reason in the order of the climb; an ensemble stays last."""
     settings = problem.settings
     if settings.order == "listed":
-        return "as config.rungs lists them", {
+        return LISTED, {
             rung.name: f"position {place} in config.rungs" for place, rung in enumerate(rungs, 1)
         }
     costs = {

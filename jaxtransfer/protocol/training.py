@@ -12,12 +12,15 @@ from jaxtransfer.adapt.method import Method
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.models.initialise import initialiser
+from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
 from jaxtransfer.optim import Group
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
 from jaxtransfer.protocol.sections import RungSettings, TrainSettings
 from jaxtransfer.protocol.settings import train_settings
 from jaxtransfer.protocol.workbench import Workbench
+from jaxtransfer.train.compiled import hashable
 from jaxtransfer.train.outcome import Trained
 from jaxtransfer.train.phases import fit
 from jaxtransfer.train.progress import Progress
@@ -58,6 +61,27 @@ def untrained(problem: Problem, rung: RungSettings) -> Adapted:
     return adapt(
         problem.model(0), method.phases()[-1], rng=jax.random.key(0), statistics=statistics
     )
+
+
+def network(bench: Workbench, rung: RungSettings, seed: int) -> Model:
+    """The encoder that a rung starts from, with a head drawn from a seed; a random encoder is drawn from it too.
+
+    Raises:
+      AdaptationError: if the encoder cannot be drawn anew.
+    """
+    problem = bench.problem
+    if not rung.is_reference:
+        return problem.model(seed)
+    encoder = problem.encoder
+    # Another key than the head's, which is that of the pretrained rungs.
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    draw = bench.compiled.get(
+        ("initialise", hashable(encoder.module), hashable(encoder.call)),
+        lambda: initialiser(encoder),
+        (key,),
+    )
+    drawn = dataclasses.replace(encoder, variables=draw.call(key))
+    return with_head(drawn, problem.task.outputs, rng=jax.random.key(seed))
 
 
 def train_rung(
@@ -116,7 +140,7 @@ def train_rung(
         return {name: float("nan") if value is None else value for name, value in measured.items()}
 
     trained = fit(
-        problem.model(seed),
+        network(bench, rung, seed),
         method,
         {"labeled": problem.examples[TRAIN]},
         [objective_of(train, is_last=last) for last in is_last],
