@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.data.shape = (28, 28)
 
     config.splits = ConfigDict()
-    config.splits.sizes = ConfigDict({"validation": 200, "calibration": 200, "test": 1000})
+    config.splits.sizes = ConfigDict({"validation": 400, "calibration": 200, "test": 1000})
     config.splits.train_per_class = 5
     config.splits.seed = 0
 
@@ -39,7 +39,8 @@ def get_config() -> ConfigDict:
     config.train.statistics = "frozen"
 
     config.tuning = ConfigDict({"seed": 1000})
-    config.seeds = (0, 1, 2)
+    # Tuned rungs differ much from seed to seed here, and of three the t quantile is 4.3, of five 2.8.
+    config.seeds = (0, 1, 2, 3, 4)
     config.acceptance = ConfigDict({"metric": "macro_f1", "margin": 0.0, "confidence": 0.95})
 
     config.rungs = (

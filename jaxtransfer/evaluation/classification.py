@@ -27,6 +27,9 @@ from jaxtransfer.evaluation.table import Predictions
 LOWEST = float(np.log(np.finfo(np.float64).tiny))
 """What a file's probability of 0 becomes."""
 
+ROUNDING = 1e-12
+"""Shares that differ by less are equal: weights are fractions in some bootstraps."""
+
 
 def _accuracy(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     return correct.sum(axis=1) / labelled.sum(axis=1)
@@ -54,16 +57,21 @@ def _weighted_f1(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarra
     return (_f1(correct, predicted, labelled) * labelled).sum(axis=1) / labelled.sum(axis=1)
 
 
-def _counted(rates: Rates) -> Callable[[Predictions], Statistic]:
-    def prepare(table: Predictions) -> Statistic:
+def _counted(rates: Rates, nothing: str = "") -> Callable[[Predictions], Statistic | Undefined]:
+    """A function of counts; `nothing` says why some tables do not define it."""
+
+    def prepare(table: Predictions) -> Statistic | Undefined:
         present = len(np.unique(table.labels))
-        return CountStatistic(
+        statistic = CountStatistic(
             labels=table.labels,
             predicted=table.predicted,
             classes=len(table.classes),
             rates=rates,
             detail=f"{present} of {len(table.classes)} classes in the labels",
         )
+        if nothing and np.isnan(statistic.value):
+            return Undefined(f"{nothing}, n={len(table)}")
+        return statistic
 
     return prepare
 
@@ -71,20 +79,21 @@ def _counted(rates: Rates) -> Callable[[Predictions], Statistic]:
 def _multiclass_mcc(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     n = labelled.sum(axis=1)
     covariance = correct.sum(axis=1) * n - (predicted * labelled).sum(axis=1)
-    spread = (n**2 - (predicted**2).sum(axis=1)) * (n**2 - (labelled**2).sum(axis=1))
-    root = np.sqrt(spread)
-    return np.divide(covariance, root, out=np.zeros_like(n), where=spread > 0)
+    spreads = [n**2 - (counts**2).sum(axis=1) for counts in (predicted, labelled)]
+    several = np.minimum(*spreads) > ROUNDING * n**2
+    root = np.sqrt(np.where(several, spreads[0] * spreads[1], 1.0))
+    return np.where(several, covariance / root, np.nan)
 
 
 def _kappa(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     n = labelled.sum(axis=1)
     chance = (predicted * labelled).sum(axis=1) / n**2
     above = correct.sum(axis=1) / n - chance
-    return np.divide(above, 1 - chance, out=np.zeros_like(n), where=chance < 1)
+    return np.divide(above, 1 - chance, out=np.full_like(n, np.nan), where=chance < 1 - ROUNDING)
 
 
 def rates_of_counts() -> dict[str, Rates]:
-    """Metrics that are functions of the counts of correct, predicted and labelled examples."""
+    """Metrics of the counts of correct, predicted and labelled examples; NaN where undefined."""
     return {
         "accuracy": _accuracy,
         "balanced_accuracy": _balanced_accuracy,
@@ -104,7 +113,7 @@ def _binary(parts: Parts, nothing: str) -> Callable[[Predictions], Statistic | U
 
     def rates(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
         part, whole = parts(correct, predicted, labelled)
-        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+        return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
     def prepare(table: Predictions) -> Statistic | Undefined:
         if len(table.classes) != 2:
@@ -232,16 +241,19 @@ CLASSIFICATION: tuple[Definition, ...] = (
     ),
     Definition(
         name="mcc",
-        text="Matthews' correlation of labels and predictions (Gorodkin 2004 for several classes),"
-        " 0 where either has one class only",
-        prepare=_counted(_multiclass_mcc),
+        text="Matthews' correlation of labels and predictions (Gorodkin 2004 for several classes)",
+        prepare=_counted(
+            _multiclass_mcc, "the labels, or the predictions, are all of one class: no correlation"
+        ),
         bounds=(-1.0, 1.0),
     ),
     Definition(
         name="cohen_kappa",
         text="Cohen's kappa: accuracy above that of independent predictions of the same"
-        " frequencies, 0 where that is 1",
-        prepare=_counted(_kappa),
+        " frequencies",
+        prepare=_counted(
+            _kappa, "labels and predictions are all of one and the same class: chance is right"
+        ),
         bounds=(-1.0, 1.0),
     ),
     Definition(

@@ -41,6 +41,13 @@ def fit_probe(
         infinity), or the iterations do not suffice.
     """
     n, width = features.shape
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise EvaluationError(
+            f"{n} rows of features need as many integer labels, not {labels.dtype} of shape"
+            f" {labels.shape}"
+        )
+    if n and not 0 <= labels.min() <= labels.max() < classes:
+        raise EvaluationError(f"labels are outside the {classes} classes 0..{classes - 1}")
     empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
     if empty.size:
         raise EvaluationError(f"class {empty[0]} has no example to fit a probe on")

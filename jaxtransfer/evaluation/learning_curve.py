@@ -247,6 +247,8 @@ def curve_from_values(
     check_confidence(confidence)
     if not values:
         raise EvaluationError(f"{method}: there are no values, so there is no curve")
+    if n < 1:
+        raise EvaluationError(f"{method}: n = {n} test examples measure nothing; give at least 1")
     sizes = sorted(values)
     names = _seeds(method, {size: len(values[size]) for size in sizes}, seeds)
     rows = np.array([values[size] for size in sizes], np.float64)

@@ -78,7 +78,7 @@ def perfect(defined: Definition) -> Definition:
     name = f"{defined.name}_perfect"
 
     def prepare(table: Predictions) -> Statistic | Undefined:
-        statistic = defined.prepare(table)
+        statistic = defined.statistic(table)
         if isinstance(statistic, Undefined):
             return statistic
         if not isinstance(statistic, CalibrationStatistic):

@@ -111,7 +111,7 @@ def permutation_test(
         raise EvaluationError(f"{defined.name} is simulated: it has no paired difference")
     b = b.align(a)
     fixed: dict[str, Any] = {"metric": defined.name, "n": len(a), "unit": "examples"}
-    left, right = defined.prepare(a), defined.prepare(b)
+    left, right = defined.statistic(a), defined.statistic(b)
     for side in (left, right):
         if isinstance(side, Undefined):
             return ExchangeTest(
@@ -209,7 +209,7 @@ def _swapper(
         fast = _swapped_means(left, right)
     elif type(left) is type(right) is CountStatistic:
         fast = _swapped_counts(left, right)
-    elif isinstance(both := defined.prepare(stacked), Statistic):
+    elif isinstance(both := defined.statistic(stacked), Statistic):
         fast = _swapped_rows(both, len(a))
     else:
         return anew
@@ -263,7 +263,7 @@ def _swapped_tables(stacked: Predictions, defined: Definition) -> Swapped:
     n = len(stacked) // 2
 
     def value(rows: np.ndarray) -> float:
-        statistic = defined.prepare(stacked.take(rows))
+        statistic = defined.statistic(stacked.take(rows))
         return math.nan if isinstance(statistic, Undefined) else statistic.value
 
     def swapped(masks: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def sign_flip_seeds(
     for tables in (a, b):
         prepared: list[Statistic] = []
         for table in tables:
-            side = defined.prepare(table.align(a[0]))
+            side = defined.statistic(table.align(a[0]))
             if isinstance(side, Undefined):
                 return ExchangeTest(
                     metric=defined.name,

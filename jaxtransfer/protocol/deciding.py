@@ -291,8 +291,8 @@ def _write_evidence(
             table.save(workdir / "predictions" / f"{name}.npz")
             (workdir / "history" / f"{name}.jsonl").write_text("")
     test = [table.select(TEST) for table in tables[chosen]]
-    shown = series.hardest(test, test[0].ids.tolist(), HARDEST)
-    write_json(workdir / "examples.json", examples_of(problem, [example.id for example in shown]))
+    shown = [example.id for example in series.gallery(test, HARDEST)]
+    write_json(workdir / "examples.json", examples_of(problem, shown))
     best = next(item for item in ascent.climbed if item.rung.name == members_of)
     if chosen == ascent.ensemble:
         found = {f"adapters/seed{cell.facts['seed']}": cell for cell in best.cells}

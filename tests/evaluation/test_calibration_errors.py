@@ -254,3 +254,10 @@ def test_an_unknown_class_or_binning_is_refused():
         reliability(calibrated(0), of="clas 2")
     with pytest.raises(EvaluationError, match="unknown binning 'equal': 'width' or 'mass'"):
         reliability(calibrated(0), binning="equal")
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, -0.1, 1.5, float("nan")])
+def test_a_bandwidth_that_smooths_nothing_is_refused(bandwidth):
+    table = Predictions(ids=[1, 2], labels=[0, 1], logits=np.eye(2), classes="ab")
+    with pytest.raises(EvaluationError, match=f"bandwidth {bandwidth} is not in"):
+        smoothed_error(table, bandwidth)
