@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxtransfer.cli import (
+    compare,
     config_words,
     diagnose,
     evaluate,
@@ -28,6 +29,7 @@ VERBS = {
     "ladder": ladder,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "examine": examine,
     "report": report,
     "inspect": inspect,

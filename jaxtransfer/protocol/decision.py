@@ -219,11 +219,33 @@ def _corrected(
     if not pairs:
         return []
     found = [d.p_value if two_sided else d.p_margin for d in differences]
-    p_values = [1.0 if p is None else p for p in found]
-    adjusted = holm(p_values, family=size)
-    alpha = 1 - rule.confidence
+    return corrected_family(pairs, differences, found, rule.confidence, size=size)
+
+
+def corrected_family(
+    pairs: Sequence[tuple[str, str]],
+    differences: Sequence[PairedDifference],
+    p_values: Sequence[float | None],
+    confidence: float,
+    *,
+    size: int | None = None,
+) -> list[Comparison]:
+    """Corrects paired differences as one family (Holm), and gives each the interval of its step.
+
+    Args:
+      pairs: names of the two sides of each difference.
+      differences: of the pairs, in the same order.
+      p_values: of the differences; None where undefined, which counts as 1.
+      confidence: 1 minus it is the error rate of the family.
+      size: of the family; what it has beside these pairs counts as p = 1. The number of pairs if
+        left out.
+    """
+    size = len(pairs) if size is None else size
+    known = [1.0 if p is None else p for p in p_values]
+    adjusted = holm(known, family=size)
+    alpha = 1 - confidence
     # Holm steps down until the first comparison that is not significant; the rest stay at its step.
-    order = sorted(range(len(pairs)), key=p_values.__getitem__)
+    order = sorted(range(len(pairs)), key=known.__getitem__)
     steps = sum(bool(p <= alpha) for p in adjusted)
     rank = {index: min(place, steps) for place, index in enumerate(order)}
     return [
@@ -233,7 +255,7 @@ def _corrected(
             difference=differences[index],
             ci=differences[index].interval(1 - alpha / max(1, size - rank[index])),
             level=1 - alpha / max(1, size - rank[index]),
-            p_value=p_values[index],
+            p_value=known[index],
             p_adjusted=float(adjusted[index]),
             is_significant=bool(adjusted[index] <= alpha),
         )

@@ -26,6 +26,17 @@ def is_halved(table: Rows, split: str | None) -> bool:
     return split == VALIDATION and VALIDATION not in names and {TUNE, ACCEPT} <= names
 
 
+def rows_of(table: Rows, split: str | None) -> Rows:
+    """The rows of one split, or all rows where `split` is None; `validation` may be both halves.
+
+    Raises:
+      EvaluationError: if the table has no such split, naming those it has.
+    """
+    if is_halved(table, split):
+        return concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+    return table if split is None else table.select(split)
+
+
 def measure_split(
     table: Rows,
     split: str | None,
@@ -40,13 +51,12 @@ def measure_split(
     Raises:
       EvaluationError: if the table has no such split, naming those it has.
     """
+    measured = measure(rows_of(table, split), metrics, confidence=confidence)
     if not is_halved(table, split):
-        rows = table if split is None else table.select(split)
-        return measure(rows, metrics, confidence=confidence)
-    both = concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+        return measured
     return {
         name: dataclasses.replace(value, definition=f"{value.definition}; {BOTH_HALVES}")
-        for name, value in measure(both, metrics, confidence=confidence).items()
+        for name, value in measured.items()
     }
 
 
