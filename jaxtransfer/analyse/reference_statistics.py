@@ -102,7 +102,7 @@ def _moments(
             x = jnp.asarray(args[0], jnp.float32)
             axes = tuple(range(x.ndim - 1))
             # About the running mean, so that float32 sums keep their digits.
-            mean = module.get_variable("batch_stats", "mean")
+            mean: Array = module.get_variable("batch_stats", "mean")
             centred = x - mean.reshape((1,) * (x.ndim - 1) + mean.shape)
             size = jnp.float32(np.prod([x.shape[axis] for axis in axes]))
             sums = (size, centred.sum(axes), (centred**2).sum(axes))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.report import (
+    diagnosed,
     doubts,
     evidence,
     examined,
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     evidence.learning,
     evidence.errors,
     evidence.examples,
+    diagnosed.diagnosis,
     examined.learnt,
     label_curves.sample_efficiency,
     recalibrated.recalibration,
