@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from jaxtransfer.cli import (
+    compare,
     config_words,
+    diagnose,
     evaluate,
     examine,
     index,
@@ -25,9 +27,11 @@ from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.version import __version__
 
 VERBS = {
+    "diagnose": diagnose,
     "ladder": ladder,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "examine": examine,
     "report": report,
     "inspect": inspect,

@@ -8,7 +8,8 @@ from typing import Any
 
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol.conclusion import listed
-from jaxtransfer.protocol.decision import ACCEPTED, BASELINE
+from jaxtransfer.protocol.decision import ACCEPTED, BASELINE, REFERENCE
+from jaxtransfer.protocol.sections import ENSEMBLE
 
 Record = Mapping[str, Any]
 SHOWN = 12
@@ -25,8 +26,9 @@ def question(record: Record) -> str:
         for name, what in (("tune", "tune"), ("accept", "decide"), ("calibration", "calibrate"))
         if name in splits
     )
+    rungs = [rung for rung in record["rungs"] if rung["decision"] != REFERENCE]
     return (
-        f"Which of {len(record['rungs'])} rungs should adapt {record['config']['model']['uri']} to"
+        f"Which of {len(rungs)} rungs should adapt {record['config']['model']['uri']} to"
         f" {record['data'].get('source') or record['name']} ({task['kind']}, {len(names)} classes:"
         f" {', '.join(names[:SHOWN])}{more}), with {splits['train']} labelled training examples"
         f" ({_per_class(record)}) and {held}, judged by {task['metric']}?"
@@ -60,6 +62,7 @@ def limits(record: Record) -> list[str]:
         _deciding(record),
         *_open(record),
         _undefined(record),
+        _left_out(record),
         _tuning(record),
         _cleaning(record),
         _cost(record),
@@ -179,9 +182,17 @@ def _undefined(record: Record) -> str:
     return f"Without an interval, and so not decided on evidence: {listed(names)}." if names else ""
 
 
+def _left_out(record: Record) -> str:
+    plan = record.get("plan") or {}
+    names = [one["rung"] for part in ("skipped", "not_run") for one in plan.get(part, ())]
+    return f"Not climbed, and so not judged: {listed(names)}." if names else ""
+
+
 def _tuning(record: Record) -> str:
     alone = [
-        rung["name"] for rung in record["rungs"] if rung["trainable"] and not len(rung["tuning"])
+        rung["name"]
+        for rung in record["rungs"]
+        if rung["trainable"] and not rung["tuning"] and rung["method"].get("method") != ENSEMBLE
     ]
     tried = {len(rung["tuning"]) for rung in record["rungs"]} - {0}
     seed = record["config"]["tuning"]["seed"]

@@ -53,6 +53,14 @@ def differences(
         yield Difference(place=place, first=first, second=second)
 
 
+def in_words(old: Any, new: Any, place: str) -> list[str]:
+    """Where two documents differ, exactly, in words, each place with both values."""
+    return [
+        f"{one.place} is {shown(one.first)} there and {shown(one.second)} here"
+        for one in differences(old, new, place)
+    ]
+
+
 def leaves(document: Any) -> int:
     """How many values a document holds.
 

@@ -13,6 +13,7 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import account, manifest, record
+from jaxtransfer.protocol.past_records import conditions
 from jaxtransfer.protocol.report.contents import TEST, check_record
 from jaxtransfer.protocol.workdir import RUN
 
@@ -48,9 +49,10 @@ class Decision:
 
     Attributes:
       input: `text`, `image` or `array`.
+      labels_per_class: training examples of the smallest class; of an older record, the mean over classes.
       imbalance: examples of the largest class over those of the smallest, in all data.
       data_hash: of the data; decisions on the same data are not independent.
-      recommended: rungs of its `diagnosis.json`, the first one first; None without one.
+      recommended: rungs of its `diagnosis.json`, the one to try first in front; None without one.
       examination: sentences of its `examination.json`; None without one.
       is_sealed: whether its record is the one that its manifest was written for; an older record has no manifest.
     """
@@ -70,6 +72,7 @@ class Decision:
     rungs: tuple[Rung, ...]
     model: str
     input: str
+    labels_per_class: float
     classes: int
     train: int
     imbalance: float
@@ -78,11 +81,6 @@ class Decision:
     recommended: tuple[str, ...] | None
     examination: tuple[str, ...] | None
     is_sealed: bool
-
-    @property
-    def labels_per_class(self) -> float:
-        """Training examples over classes."""
-        return self.train / self.classes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,6 +183,7 @@ def _decision(directory: pathlib.Path) -> Decision:
     rungs = _rungs(document)
     counts = [int(count) for count in document["data"]["classes"].values()]
     told = document if document["schema"] > 1 else _older(document)
+    kind, labels = conditions(document)
     return Decision(
         directory=directory,
         name=str(document["name"]),
@@ -200,7 +199,8 @@ def _decision(directory: pathlib.Path) -> Decision:
         chosen=next(rung for rung in rungs if rung.name == document["chosen"]),
         rungs=rungs,
         model=pathlib.PurePath(str(document["config"]["model"]["uri"])).name,
-        input=_input(document),
+        input=kind,
+        labels_per_class=labels,
         classes=len(document["task"]["classes"]),
         train=int(document["data"]["splits"]["train"]),
         imbalance=max(counts) / min(counts),
@@ -279,20 +279,16 @@ def _sentences(value: Any) -> tuple[str, ...]:
     return tuple(str(sentence) for sentence in value)
 
 
-def _input(document: Mapping[str, Any]) -> str:
-    """As the record says; one of schema 1 says it only by whether documents were cut."""
-    data = document["data"]
-    return str(data.get("input") or ("text" if data.get("truncated") is not None else "image"))
-
-
 def _recommended(path: pathlib.Path) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     found = _json(path).get("recommended")
-    names = [one.get("name") if isinstance(one, dict) else one for one in found or ()]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise WorkdirError(f"{path.name} is damaged: 'recommended' is no list of rungs: {found!r}")
-    return tuple(str(name) for name in names)
+    first, rungs = (found["first"], found["rungs"]) if isinstance(found, dict) else (None, [])
+    if not isinstance(first, str) or not isinstance(rungs, list) or first not in rungs:
+        raise WorkdirError(
+            f"{path.name} is damaged: 'recommended' does not name rungs and the first to try: {found!r}"
+        )
+    return (first, *(str(name) for name in rungs if name != first))
 
 
 def _examination(path: pathlib.Path) -> tuple[str, ...] | None:

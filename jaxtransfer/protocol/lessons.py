@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from jaxtransfer.evaluation.intervals import t_quantile, wilson
+from jaxtransfer.protocol.decision import REFERENCE
 from jaxtransfer.protocol.entries import Decision
 
 CONFIDENCE = 0.95
@@ -166,7 +167,11 @@ def share(k: int, n: int) -> Share:
 
 def _wins(condition: str, decisions: Sequence[Decision]) -> Wins:
     won = Counter(one.chosen.method for one in decisions)
-    stood = Counter(method for one in decisions for method in {rung.method for rung in one.rungs})
+    stood = Counter(
+        method
+        for one in decisions
+        for method in {rung.method for rung in one.rungs if rung.decision != REFERENCE}
+    )
     ranked = sorted(won, key=lambda method: (-won[method], method))
     return Wins(
         condition=condition,

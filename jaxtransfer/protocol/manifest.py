@@ -19,7 +19,7 @@ FILE = "manifest.json"
 SCHEMA = 1
 UNCOVERED = ("cache",)
 """Folders at the top of a work directory that hold nothing to keep."""
-STATED = ("command", "created", "environment", "versions")
+STATED = ("command", "created", "environment", "plan", "versions")
 """Fields of the record that nothing else implies; the manifest repeats them, and the revision of the code."""
 
 

@@ -144,7 +144,6 @@ def prepare(settings: LadderSettings) -> Problem:
         "classes": table.counts(),
         "splits": {name: len(rows) for name, rows in splits.items()},
         "truncated": _truncated(encoder, table),
-        "input": _kind_of_input(table),
     }
     hashes = {
         "data": table.fingerprint,
@@ -222,7 +221,7 @@ def _check_metric(name: str, examples: Mapping[str, Examples]) -> None:
             logits=np.eye(len(classes))[labels],
             classes=classes,
         )
-        statistic = definition(name).prepare(table)
+        statistic = definition(name).statistic(table)
         if isinstance(statistic, Undefined):
             raise DataError(
                 f"{name} is undefined on the {half} half of validation: {statistic.reason};"
@@ -248,11 +247,3 @@ def _truncated(encoder: Model, table: Table) -> dict[str, int] | None:
         return None
     texts = [table.inputs[row] for row in range(len(table))]
     return {"examples": count(texts), "of": len(texts)}
-
-
-def _kind_of_input(table: Table) -> str:
-    """`text`, `image` (height, width, maybe channels) or `array`: what one example is."""
-    first = table.inputs[0]
-    if isinstance(first, str):
-        return "text"
-    return "image" if np.ndim(first) in (2, 3) else "array"

@@ -17,11 +17,12 @@ import numpy as np
 from jaxtransfer.errors import JaxTransferError, WorkdirError
 from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, manifest, record
+from jaxtransfer.protocol import cells, frozen, manifest, record
+from jaxtransfer.protocol.acceptance import digest
 from jaxtransfer.protocol.differences import differences, leaves, shown
 from jaxtransfer.protocol.problem import TUNE
 from jaxtransfer.protocol.provenance import versions
-from jaxtransfer.protocol.replaying import Replayed, replay
+from jaxtransfer.protocol.replaying import Replayed, read_json, replay
 
 RELATIVE = 1e-9
 """How far a number may be from the recomputed one: what another machine's rounding makes of the same tables."""
@@ -81,7 +82,7 @@ def verify(workdir: pathlib.Path) -> Verification:
     found += [] if listed is None else _against_manifest(workdir, document, listed)
     replayed: Replayed | None = None
     try:
-        run, splits = (_read(workdir / name) for name in ("run.json", "splits.json"))
+        run, splits = (read_json(workdir / name) for name in ("run.json", "splits.json"))
         found += _run_facts(run, document)
         replayed = replay(workdir, run, splits, stated)
         found += _recomputed(workdir, document, replayed, run, splits)
@@ -91,12 +92,12 @@ def verify(workdir: pathlib.Path) -> Verification:
         # What was edited may have any form; what it breaks is named here, and the file by its digest.
         found.append(_stopped(workdir, f"{type(error).__name__} {error}"))
     found += _report(workdir, document)
-    runs = [] if replayed is None else [cell for item in replayed.climbed for cell in item.cells]
+    tables = 0 if replayed is None else len(replayed.runs) + len(replayed.trials)
     return Verification(
         workdir=workdir,
         mismatches=tuple(dict.fromkeys(found)),
         values=0 if replayed is None else leaves(replayed.record),
-        tables=len(runs) + (0 if replayed is None else len(replayed.trials)),
+        tables=tables,
         files=0 if listed is None else len(listed["files"]),
         manifest_digest=None if listed is None else manifest.file_digest(workdir / manifest.FILE),
         notes=_notes(document),
@@ -148,7 +149,7 @@ def _recomputed(
     splits: Mapping[str, Any],
 ) -> list[Mismatch]:
     found = _compared(document, replayed.record, "", "recomputed")
-    decision = _read(workdir / "decision.json")
+    decision = read_json(workdir / frozen.DECISION)
     own = {name: decision.get(name) for name in replayed.decision}
     found += _compared(own, replayed.decision, "decision.json: ", "recomputed", of="file")
     hashes = replayed.record["hashes"]
@@ -157,13 +158,25 @@ def _recomputed(
         ("run.json: seeds", run.get("seeds"), replayed.record["config"]["seeds"]),
         ("splits.json: hash", splits.get("hash"), hashes["splits"]),
         ("splits.json: seed", splits.get("seed"), run["config"]["splits"]["seed"]),
-        ("examples.json: ids", list(_read(workdir / "examples.json")), replayed.hardest),
+        ("examples.json: ids", list(read_json(workdir / "examples.json")), replayed.hardest),
+        *_criterion(replayed),
     ):
         found += _compared(given, right, name, "recomputed", of="file")
-    for cell in [*replayed.trials, *(cell for item in replayed.climbed for cell in item.cells)]:
+    for cell in [*replayed.trials, *(cell for _, cell in replayed.runs)]:
         found += _cell(workdir, cell)
     found += _copies(workdir, replayed)
     return found
+
+
+def _criterion(replayed: Replayed) -> Iterator[tuple[str, Any, Any]]:
+    """The frozen criterion against the config's, and its hash and those of its history against what they are of."""
+    held = replayed.ascent.criterion
+    config = replayed.record["config"]
+    own = {name: config[name] for name in held["criterion"]}
+    yield "criterion.json: criterion", held["criterion"], own
+    yield "criterion.json: sha256", held["sha256"], digest(held["criterion"])
+    for index, change in enumerate(held["history"]):
+        yield f"criterion.json: history[{index}].from", change["from"], digest(change["old"])
 
 
 def _cell(workdir: pathlib.Path, cell: cells.Cell) -> list[Mismatch]:
@@ -178,17 +191,18 @@ def _cell(workdir: pathlib.Path, cell: cells.Cell) -> list[Mismatch]:
 
 def _copies(workdir: pathlib.Path, replayed: Replayed) -> Iterator[Mismatch]:
     """The files at the top that are copies of cells': predictions, histories, the chosen rung's adapter."""
-    for item in replayed.climbed:
-        for cell in item.cells:
-            name = f"{item.rung.name}-seed{cell.facts['seed']}"
-            for folder, suffix in zip(OUTPUTS, ("npz", "jsonl")):
-                copy = workdir / folder / f"{name}.{suffix}"
-                yield from _is_copy(workdir, copy, cell.directory / f"{folder}.{suffix}")
-        if item.rung.name == replayed.decision["chosen"]:
-            source, target = item.cells[0].directory / "adapter", workdir / "adapter"
-            names = {p.name for folder in (source, target) for p in folder.glob("*")}
-            for name in sorted(names):
-                yield from _is_copy(workdir, target / name, source / name)
+    for name, cell in replayed.runs:
+        for folder, suffix in zip(OUTPUTS, ("npz", "jsonl")):
+            copy = workdir / folder / f"{name}-seed{cell.facts['seed']}.{suffix}"
+            yield from _is_copy(workdir, copy, cell.directory / f"{folder}.{suffix}")
+    members = [cell for name, cell in replayed.runs if name == replayed.members_of]
+    folders = {workdir / "adapter": members[0]}
+    if replayed.members_of != replayed.decision["chosen"]:
+        folders = {workdir / "adapters" / f"seed{cell.facts['seed']}": cell for cell in members}
+    for target, cell in folders.items():
+        source = cell.directory / "adapter"
+        for file in sorted({path.name for each in (source, target) for path in each.glob("*")}):
+            yield from _is_copy(workdir, target / file, source / file)
 
 
 def _is_copy(workdir: pathlib.Path, copy: pathlib.Path, source: pathlib.Path) -> Iterator[Mismatch]:
@@ -260,15 +274,3 @@ def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
     if not other:
         return ()
     return (f"recomputed with other versions ({', '.join(other)}): last digits may differ by them",)
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise WorkdirError(f"{path.name} is missing")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WorkdirError(f"{path.name} is damaged: {error}") from None
-    if not isinstance(found, dict):
-        raise WorkdirError(f"{path.name} is damaged: it holds no JSON object")
-    return found

@@ -13,6 +13,7 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.record import check_schema
+from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.report.examination import check_examination
 
 ACCEPT, TEST = "accept", "test"
@@ -51,6 +52,7 @@ class ReportData:
         `{"step", "loss"}` and `{"step", "validation/<metric>"}`.
       examples: id to `{"text": ...}` or `{"png": base64}` of the hardest test examples.
       examination: what `examine` has written, or None.
+      diagnosis: what `diagnose` has written, or None.
     """
 
     record: Mapping[str, Any]
@@ -58,6 +60,7 @@ class ReportData:
     histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
     examples: Mapping[str, Mapping[str, str]]
     examination: Mapping[str, Any] | None = None
+    diagnosis: Mapping[str, Any] | None = None
 
     @property
     def rungs(self) -> list[dict[str, Any]]:
@@ -126,7 +129,12 @@ def read(workdir: Path) -> ReportData:
         histories=histories,
         examples=_read_json(workdir / "examples.json"),
         examination=_read_examination(workdir / "examination.json", record),
+        diagnosis=_read_diagnosis(workdir / "diagnosis.json"),
     )
+
+
+def _read_diagnosis(path: Path) -> Mapping[str, Any] | None:
+    return check_diagnosis(_read_json(path), path) if path.is_file() else None
 
 
 def _read_examination(path: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -12,11 +12,13 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.report import (
     account,
+    diagnosed,
     doubts,
     evidence,
     examined,
     flipped,
     heatmap,
+    label_curves,
     outcome,
     outlier_detection,
     populations,
@@ -37,7 +39,9 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     evidence.learning,
     evidence.errors,
     evidence.examples,
+    diagnosed.diagnosis,
     examined.learnt,
+    label_curves.sample_efficiency,
     recalibrated.recalibration,
     heatmap.corruptions,
     outlier_detection.outliers,
