@@ -16,6 +16,7 @@ def rung(name, decision, found=None, *, trainable=10, trials=0, reason="so it is
         "name": name,
         "decision": decision,
         "reason": reason,
+        "method": {"method": name},
         "difference": found,
         "trainable": trainable,
         "tuning": [{}] * trials,
@@ -50,7 +51,9 @@ def record():
             rung("probe", "accepted", difference("majority", 0.3, [0.2, 0.4]), trials=3),
             rung("lora", "rejected", difference("probe", 0.01, [-0.05, 0.07])),
             rung("full", "rejected", difference("probe", -0.1, [-0.15, -0.05]), trials=2),
+            rung("from_scratch", "reference", trials=2),
         ],
+        "plan": {"skipped": [{"rung": "lp_ft"}], "not_run": [{"rung": "deep"}]},
     }
 
 
@@ -72,7 +75,7 @@ def test_the_rationale_follows_the_incumbent(record):
         "lora does not replace probe: so it is.",
         "full does not replace probe: so it is.",
     ]
-    record["rungs"] = record["rungs"][:2]
+    del record["rungs"][2:]
     assert account.rationale(record)[-1] == "No rung stands above probe."
 
 
@@ -86,6 +89,7 @@ def test_limits_name_seeds_examples_one_split_and_open_intervals(record):
         "brackets): lora (0.070). Not shown",
         "Learning rates are the best of 2 to 3, by one seed (1000).",
         "One learning rate alone was tried for lora.",
+        "Not climbed, and so not judged: lp_ft and deep.",
         "3 of 140 documents are longer than the encoder reads",
     ):
         assert text in found

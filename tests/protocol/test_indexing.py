@@ -34,7 +34,8 @@ def folder(decided, tmp_path):
     rewrite(first, lambda record: record.update(created="2026-01-01T00:00:00+00:00"))
     second = shutil.copytree(decided, root / "other")
     rewrite(second, lambda record: record.update(name="other"))
-    (second / "diagnosis.json").write_text('{"recommended": ["bitfit", {"name": "linear_probe"}]}')
+    recommended = {"first": "bitfit", "rungs": ["linear_probe", "bitfit"]}
+    (second / "diagnosis.json").write_text(json.dumps({"recommended": recommended}))
     (second / "examination.json").write_text(
         json.dumps({"rung": "bitfit", "split": "test", "summary": ["Accuracy loses 0.12."]})
     )
@@ -160,7 +161,7 @@ def test_a_record_of_another_form_is_listed_as_damaged(decided, tmp_path, change
     [
         ("examination.json", "{", "examination.json is damaged"),
         ("examination.json", '{"rung": "a"}', "a value is missing or of another kind (KeyError"),
-        ("diagnosis.json", '{"recommended": [3]}', "'recommended' is no list of rungs"),
+        ("diagnosis.json", '{"recommended": [3]}', "'recommended' does not name rungs and the fir"),
         ("diagnosis.json", "[]", "diagnosis.json is damaged: it holds no JSON object"),
         ("manifest.json", "{", "manifest.json is damaged"),
     ],
@@ -178,7 +179,7 @@ def test_an_older_record_is_read_and_said_to_have_no_manifest(decided, tmp_path)
         record["schema"] = 1
         for key in ("question", "rationale", "limits", "reproduce"):
             del record[key]
-        del record["data"]["input"]
+        del record["plan"]
 
     rewrite(workdir, change, sealed=False)
     (workdir / "manifest.json").unlink()

@@ -11,7 +11,7 @@ from jaxtransfer.protocol.entries import Decision, Rung
 from jaxtransfer.protocol.lessons import gains, recommendations, wins
 
 
-def rung(method, gain=None, distinct=False):
+def rung(method, gain=None, distinct=False, decision="rejected"):
     return Rung(
         name=f"my_{method}",
         method=method,
@@ -19,7 +19,7 @@ def rung(method, gain=None, distinct=False):
         seconds=1.0,
         value=0.5,
         ci=(0.4, 0.6),
-        decision="rejected",
+        decision=decision,
         gain=gain,
         is_distinct=distinct,
     )
@@ -51,6 +51,7 @@ def decision(
         rungs=(chosen, *others),
         model="m",
         input="text",
+        labels_per_class=train / classes,
         classes=classes,
         train=train,
         imbalance=imbalance,
@@ -74,6 +75,12 @@ def test_a_method_is_counted_where_it_stood():
         "lora": (2, 3),
     }
     assert all_.methods["lora"].ci == wilson(2, 3)
+
+
+def test_a_reference_cannot_be_chosen_and_does_not_stand():
+    scratch = rung("full", decision="reference")
+    (all_,) = wins([decision(LORA, scratch), decision(FULL, PROBE)])["All"]
+    assert (all_.methods["full"].k, all_.methods["full"].n) == (1, 1)
 
 
 def test_conditions_are_bands_in_the_order_of_their_numbers():

@@ -338,3 +338,55 @@ def test_the_directory_of_a_single_run_decides_nothing(tmp_path):
     (tmp_path / "run.json").write_text('{"verb": "train"}')
     with pytest.raises(WorkdirError, match="trained by jaxtransfer train, and decides nothing"):
         verify(tmp_path)
+
+
+def test_a_ladder_with_guards_budget_ensemble_and_reference_matches(guarded):
+    record = json.loads((guarded / "record.json").read_text())
+    assert [one["rung"] for one in record["plan"]["skipped"]] == ["full"]
+    assert {rung["decision"] for rung in record["rungs"]} >= {"baseline", "reference"}
+    assert "seeds" in {rung["name"] for rung in record["rungs"]}
+    assert verify(guarded).mismatches == ()
+
+
+FURTHER = {
+    "a part of the criterion": (
+        in_record("criterion", "parts", 0, "verdict", value="pass"),
+        "criterion.parts[0].verdict: record 'pass', recomputed ",
+    ),
+    "the frozen hash": (
+        in_file("criterion.json", "sha256", value="0" * 64),
+        "criterion.json: sha256: file '0000",
+    ),
+    "the frozen target": (
+        in_file("criterion.json", "criterion", "acceptance", "target", value=0.1),
+        "criterion.json: criterion.acceptance.target: file 0.1, recomputed 0.9",
+    ),
+    "the order": (in_file("plan.json", "rule", value="by chance"), "plan.order: record "),
+    "why a rung was skipped": (
+        in_record("plan", "skipped", 0, "reason", value="too dear"),
+        "plan.skipped[0].reason: record 'too dear', manifest ",
+    ),
+    "a time of serving": (
+        in_file("serving/linear_probe.json", "seconds", 0, value=nudged),
+        "serving/linear_probe.json: changed: ",
+    ),
+    "transfer": (
+        in_record("transfer", "sentence", value="It helped."),
+        "transfer.sentence: record",
+    ),
+    "a reference's table": (
+        lambda workdir: edit_table(
+            workdir / "predictions/random_features-seed1.npz", logits=assign((0, 0), nudged)
+        ),
+        "predictions/random_features-seed1.npz: is not the same as cells/random_features/",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_one_edit_of_what_criterion_and_plan_hold_is_named(guarded, tmp_path, name):
+    workdir = shutil.copytree(guarded, tmp_path / "run")
+    edit, expected = FURTHER[name]
+    edit(workdir)
+    told = [str(mismatch) for mismatch in verify(workdir).mismatches]
+    assert any(line.startswith(expected) for line in told), told
