@@ -17,6 +17,7 @@ from jaxtransfer.cli import (
     ladder,
     monitor,
     report,
+    sweep,
     train,
 )
 from jaxtransfer.errors import JaxTransferError
@@ -25,6 +26,7 @@ from jaxtransfer.version import __version__
 VERBS = {
     "ladder": ladder,
     "train": train,
+    "sweep": sweep,
     "evaluate": evaluate,
     "examine": examine,
     "report": report,
@@ -32,7 +34,7 @@ VERBS = {
     "monitor": monitor,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
-RESUMABLE = ("ladder", "train")
+RESUMABLE = ("ladder", "train", "sweep")
 """Verbs that go on from what they have finished."""
 
 

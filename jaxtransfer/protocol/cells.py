@@ -179,12 +179,12 @@ def run_cell(
     else:
         training = time.perf_counter()
         try:
-            trained, recipe = _train(
+            trained, recipe = train_rung(
                 bench,
                 rung,
                 learning_rate=learning_rate,
                 seed=seed,
-                directory=directory,
+                workdir=directory / "train" if checkpoint_every else None,
                 draws_curve=not only_tune,
                 checkpoint_every=checkpoint_every,
                 progress=progress,
@@ -205,7 +205,7 @@ def run_cell(
             precision=recipe.precision,
             compiled=bench.compiled,
         )
-        facts |= _facts(adapted, rung) | {
+        facts |= facts_of(adapted, rung) | {
             "cost": dataclasses.asdict(trained.cost),
             "steps": trained.steps,
         }
@@ -251,17 +251,19 @@ def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
     return problem.evaluated, problem.evaluated_splits
 
 
-def _train(
+def train_rung(
     bench: Workbench,
     rung: RungSettings,
     *,
     learning_rate: float | None,
     seed: int,
-    directory: pathlib.Path,
-    draws_curve: bool,
-    checkpoint_every: int,
-    progress: Progress | None,
+    workdir: pathlib.Path | None = None,
+    draws_curve: bool = False,
+    checkpoint_every: int = 0,
+    until: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Trained, Recipe]:
+    """Trains a rung once, up to a step if `until` says so, and gives its last phase's recipe."""
     if learning_rate is None:
         raise ConfigError(f"rung {rung.name!r} is trained and needs a learning rate")
     problem = bench.problem
@@ -296,7 +298,8 @@ def _train(
         recipes,
         seed=seed,
         statistics=train.statistics,
-        workdir=directory / "train" if checkpoint_every else None,
+        workdir=workdir,
+        until=until,
         validation=problem.examples[TUNE] if evaluates else None,
         measure=measure,
         cache=bench.cache,
@@ -346,7 +349,8 @@ def objective_of(train: TrainSettings, *, is_last: bool) -> Objective:
     return Objective((loss, l2_sp(weight=train.l2_sp)) if is_last else (loss,))
 
 
-def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+def facts_of(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+    """Method, rules and number of trainable parameters, as `cell.json` holds them."""
     trainable, _ = partition.split(adapted.variables, adapted.labels)
     leaves = trees.flatten_variables(trainable).values()
     return {

@@ -16,6 +16,8 @@ from jaxtransfer.protocol.checking import Interval, check, check_fields, check_s
 
 BASELINES = ("majority_class", "nearest_mean")
 SPLITS = ("validation", "calibration", "test")
+OTHER_VERBS = ("sweep", "ablation")
+"""Sections that `sweep` and `ablate` read, and a ladder does not."""
 
 Count = Annotated[int, Interval(1)]
 CountOrNone = Annotated[int, Interval(0)]
@@ -196,7 +198,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
     """
     plain = config.to_dict() if hasattr(config, "to_dict") else config
     known = {field.name for field in dataclasses.fields(LadderSettings)} - {"spare"}
-    values = check_section("config", plain, known | {"methods"})
+    values = check_section("config", plain, known | {"methods", *OTHER_VERBS})
     for name in ("model", "data", "splits"):
         if name not in values:
             raise ConfigError(f"the config lacks the section {name!r}")
