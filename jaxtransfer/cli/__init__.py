@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxtransfer.cli import (
+    ablate,
     config_words,
     evaluate,
     examine,
@@ -27,6 +28,7 @@ VERBS = {
     "ladder": ladder,
     "train": train,
     "sweep": sweep,
+    "ablate": ablate,
     "evaluate": evaluate,
     "examine": examine,
     "report": report,
@@ -34,7 +36,7 @@ VERBS = {
     "monitor": monitor,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
-RESUMABLE = ("ladder", "train", "sweep")
+RESUMABLE = ("ladder", "train", "sweep", "ablate")
 """Verbs that go on from what they have finished."""
 
 

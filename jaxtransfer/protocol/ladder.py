@@ -54,7 +54,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
     """
     check(settings, settings.rungs)
     check_free(workdir, settings)
-    total = sum(_cell_count(settings, rung) for rung in settings.rungs)
+    total = sum(cell_count(settings, rung) for rung in settings.rungs)
     with contextlib.ExitStack() as closing:
         progress = console.LadderProgress(total)
         closing.callback(progress.close)
@@ -70,7 +70,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
             compiled=CompiledSteps(),
             cache=ActivationCache(directory=workdir / "cache"),
         )
-        climbed = [_climb_rung(bench, rung, workdir, progress) for rung in settings.rungs]
+        climbed = [climb_rung(bench, rung, workdir, progress) for rung in settings.rungs]
         progress.close()
         shutil.rmtree(workdir / "cache", ignore_errors=True)
         finished = decide(problem, climbed, workdir, command)
@@ -171,12 +171,13 @@ def decide(
     return finished
 
 
-def _climb_rung(
+def climb_rung(
     bench: cells.Workbench,
     rung: RungSettings,
     workdir: pathlib.Path,
     progress: console.LadderProgress,
 ) -> Climbed:
+    """Runs what is missing of a rung's cells: trials of its learning rates, and every seed."""
     settings = bench.problem.settings
     rates = cells.rates_of(rung)
     trials = [
@@ -343,7 +344,8 @@ def _only(tables: Mapping[str, Sequence[Predictions]], split: str) -> dict[str, 
     return {name: [table.select(split) for table in each] for name, each in tables.items()}
 
 
-def _cell_count(settings: LadderSettings, rung: RungSettings) -> int:
+def cell_count(settings: LadderSettings, rung: RungSettings) -> int:
+    """How many cells a rung has."""
     rates = cells.rates_of(rung)
     return (len(rates) if len(rates) > 1 else 0) + len(settings.seeds)
 
