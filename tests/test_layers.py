@@ -14,6 +14,7 @@ LAYERS = (
     {"__main__"},
     {"cli", "api", "__init__"},
     {"protocol"},
+    {"analyse"},
     {"train", "evaluation"},
     {"adapt", "objectives", "models", "data", "pretrained"},
     {"optim", "partition", "tasks", "trees", "errors", "host_memory", "version"},

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 from jaxtransfer.cli import (
     ablate,
+    compare,
     config_words,
+    diagnose,
     evaluate,
     examine,
     inspect,
@@ -25,11 +27,13 @@ from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.version import __version__
 
 VERBS = {
+    "diagnose": diagnose,
     "ladder": ladder,
     "train": train,
     "sweep": sweep,
     "ablate": ablate,
     "evaluate": evaluate,
+    "compare": compare,
     "examine": examine,
     "report": report,
     "inspect": inspect,

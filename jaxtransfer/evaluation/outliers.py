@@ -14,6 +14,7 @@ from jaxtyping import Float
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.features import Features
 from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.shrinkage import ledoit_wolf, shrunk
 
 BLOCK = 4_000_000
 """Numbers of a block of distances held at once."""
@@ -118,16 +119,12 @@ def fit_mahalanobis(
     means = np.stack([features[index == place].mean(axis=0) for place in range(len(classes))])
     residual = features - means[index]
     n, width = residual.shape
-    covariance = residual.T @ residual / n
-    variance = float(np.trace(covariance)) / width
-    if shrinkage == "ledoit_wolf":
-        amount = _ledoit_wolf(residual, covariance, variance)
-    elif not isinstance(shrinkage, str) and 0 <= shrinkage <= 1:
+    covariance, amount = ledoit_wolf(residual)
+    if shrinkage != "ledoit_wolf":
+        if isinstance(shrinkage, str) or not 0 <= shrinkage <= 1:
+            raise EvaluationError(f"shrinkage is {shrinkage!r}; give 0 to 1, or 'ledoit_wolf'")
         amount = float(shrinkage)
-    else:
-        raise EvaluationError(f"shrinkage is {shrinkage!r}; give 0 to 1, or 'ledoit_wolf'")
-    shrunk = (1 - amount) * covariance + amount * variance * np.eye(width)
-    values, vectors = np.linalg.eigh(shrunk)
+    values, vectors = np.linalg.eigh(shrunk(covariance, amount))
     if values[0] <= width * np.finfo(np.float64).eps * values[-1]:
         raise EvaluationError(
             f"{reference.source}: the covariance of {width} features within {len(classes)} classes"
@@ -232,7 +229,8 @@ def fit_vim(
       head: kernel and bias of the linear layer from features to logits; None reads them off the
         table, by least squares.
       principal: dimensions kept; None takes the paper's 1000 from d = 2048 on, 512 from 768 on,
-        else half of d.
+        else half of d, and at most half of the dimensions that the reference spans: fewer examples
+        than dimensions would leave no residual.
 
     Raises:
       EvaluationError: if there are no logits, they are no linear function of the features and no
@@ -248,13 +246,15 @@ def fit_vim(
             f"a head of kernel {kernel.shape} and bias {bias.shape} does not take {width} features"
             f" to {logits.shape[1]} logits"
         )
-    if principal is None:
-        principal = 1000 if width >= 2048 else 512 if width >= 768 else width // 2
-    if not 0 <= principal < width:
-        raise EvaluationError(f"{principal} principal dimensions of {width} leave no residual")
     origin = -bias @ np.linalg.pinv(kernel)
     centred = features - origin
-    _, vectors = np.linalg.eigh(centred.T @ centred / len(features))
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(features))
+    if principal is None:
+        published = 1000 if width >= 2048 else 512 if width >= 768 else width // 2
+        spanned = int((values > width * np.finfo(np.float64).eps * values[-1]).sum())
+        principal = min(published, spanned // 2)
+    if not 0 <= principal < width:
+        raise EvaluationError(f"{principal} principal dimensions of {width} leave no residual")
     complement = vectors[:, : width - principal]
     residual = float(np.linalg.norm(centred @ complement, axis=1).mean())
     if residual <= 1e-12 * float(np.linalg.norm(centred, axis=1).mean()):
@@ -341,16 +341,6 @@ def _features(table: Features, width: int | None = None) -> np.ndarray:
 def _unit(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
-
-
-def _ledoit_wolf(residual: np.ndarray, covariance: np.ndarray, variance: float) -> float:
-    """Ledoit and Wolf (2004): the error of S over its distance from a multiple of the identity."""
-    n, width = residual.shape
-    squares = float((covariance**2).sum())
-    distance = squares - width * variance**2
-    # The sum of squared outer products of a row is the square of its squared norm.
-    error = (float(((residual**2).sum(axis=1) ** 2).sum()) / n - squares) / n
-    return 0.0 if distance <= 0 else min(1.0, max(0.0, error / distance))
 
 
 def _head(

@@ -18,11 +18,13 @@ from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import console, ladder
 from jaxtransfer.protocol.ablation import Ablation, Variant
-from jaxtransfer.protocol.cells import Workbench
+from jaxtransfer.protocol.budget import Ledger
+from jaxtransfer.protocol.climbing import Climbed, cell_count, climb_rung
 from jaxtransfer.protocol.decision import Comparison, compare_family
 from jaxtransfer.protocol.problem import ACCEPT, TUNE, Problem, prepare
 from jaxtransfer.protocol.provenance import environment, versions
 from jaxtransfer.protocol.report.ablation import write_page
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import check_free, claim, write_json
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
@@ -51,11 +53,11 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
       JaxTransferError: whatever else is wrong with settings, data or model.
     """
     settings = ablation.settings
-    ladder.check(settings, settings.rungs)
+    ladder.check(settings, ablation.rungs)
     check_free(workdir, settings)
     with contextlib.ExitStack() as closing:
         progress = console.LadderProgress(
-            sum(ladder.cell_count(settings, rung) for rung in settings.rungs)
+            sum(cell_count(settings, rung) for rung in ablation.rungs)
         )
         closing.callback(progress.close)
         problem = _without_test(prepare(settings))
@@ -67,8 +69,9 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
             compiled=CompiledSteps(),
             cache=ActivationCache(directory=workdir / "cache"),
         )
+        ledger = Ledger(workdir, settings.budget)
         climbed = {
-            rung.name: ladder.climb_rung(bench, rung, workdir, progress) for rung in settings.rungs
+            rung.name: climb_rung(bench, rung, workdir, progress, ledger) for rung in ablation.rungs
         }
         shutil.rmtree(workdir / "cache", ignore_errors=True)
         found = _result(ablation, problem, climbed, command)
@@ -90,7 +93,7 @@ def _without_test(problem: Problem) -> Problem:
 
 
 def _result(
-    ablation: Ablation, problem: Problem, climbed: Mapping[str, Any], command: str
+    ablation: Ablation, problem: Problem, climbed: Mapping[str, Climbed], command: str
 ) -> dict[str, Any]:
     settings, rule = ablation.settings, ablation.settings.acceptance
     tables = {name: [one.select(ACCEPT) for one in item.tables()] for name, item in climbed.items()}
@@ -131,7 +134,7 @@ def _result(
 def _row(
     variant: Variant,
     comparison: Comparison,
-    climbed: Mapping[str, Any],
+    climbed: Mapping[str, Climbed],
     tables: Mapping[str, Sequence[Predictions]],
     metric: str,
 ) -> dict[str, Any]:
@@ -146,7 +149,7 @@ def _row(
     }
 
 
-def _facts(item: Any, tables: Sequence[Predictions], metric: str) -> dict[str, Any]:
+def _facts(item: Climbed, tables: Sequence[Predictions], metric: str) -> dict[str, Any]:
     """What a rung came to: its metric of each seed, learning rate, parameters and cost."""
     costs = [cell.facts["cost"] for cell in item.cells]
     return {

@@ -9,13 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from jaxtransfer.errors import ConfigError, nearest
-from jaxtransfer.protocol.cells import method_of
 from jaxtransfer.protocol.checking import check, check_section
-from jaxtransfer.protocol.settings import LadderSettings, RungSettings, from_config
+from jaxtransfer.protocol.sections import RungSettings
+from jaxtransfer.protocol.settings import LadderSettings, from_config
+from jaxtransfer.protocol.training import method_of
 
 LEAVE_ONE_OUT, ONE_FACTOR = "leave_one_out", "one_factor"
 Mode = Literal["leave_one_out", "one_factor"]
 WITHOUT, ALTERNATIVES = "without", "alternatives"
+ALONE: Mapping[str, Any] = {
+    "negative_transfer": False,
+    "budget": {},
+    "order": "listed",
+    "records": None,
+    "diagnosis": None,
+}
+"""What of a ladder is not an ablation's: references, budget, order and preconditions."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +59,11 @@ class Ablation:
     base: str
     variants: tuple[Variant, ...]
     settings: LadderSettings
+
+    @property
+    def rungs(self) -> tuple[RungSettings, ...]:
+        """The base and its variants; those of random weights are references to a ladder."""
+        return (*self.settings.rungs, *self.settings.references)
 
 
 def read(config: Mapping[str, Any], only: Sequence[str] = ()) -> Ablation:
@@ -86,6 +100,11 @@ def read(config: Mapping[str, Any], only: Sequence[str] = ()) -> Ablation:
             raise ConfigError(
                 f"config.ablation has no component {name!r}; nearest: {nearest(name, components)}"
             )
+    if base.is_baseline or base.is_ensemble or base.is_reference:
+        raise ConfigError(
+            f"config.ablation.rung is {base.name!r} ({base.method}, {base.initialisation}): name a"
+            " rung that trains pretrained weights"
+        )
     if len(settings.seeds) < 2:
         raise ConfigError(
             f"an ablation is paired over seeds, and config.seeds is {settings.seeds}: give at"
@@ -112,7 +131,7 @@ def read(config: Mapping[str, Any], only: Sequence[str] = ()) -> Ablation:
         mode=mode,
         base=base.name,
         variants=tuple(variants),
-        settings=from_config({**plain, "methods": methods, "rungs": tuple(methods)}),
+        settings=from_config({**plain, **ALONE, "methods": methods, "rungs": tuple(methods)}),
     )
 
 
@@ -133,6 +152,7 @@ def _mapping(rung: RungSettings) -> dict[str, Any]:
         "options": dict(rung.options),
         "learning_rates": rung.learning_rates,
         "first_phase": dict(rung.first_phase),
+        "initialisation": rung.initialisation,
         **rung.overrides,
     }
 
@@ -157,7 +177,7 @@ def _changes(
     """What differs, where what neither names is as in `config.train` and the method's defaults."""
     shared = dataclasses.asdict(settings.train)
     before, after = (_flat({**shared, **one}) for one in (_mapping(base), other))
-    if other["method"] == base.method and not base.is_baseline:
+    if other["method"] == base.method:
         for name, default in method_of(base).describe().items():
             if f"options.{name}" in after:
                 before.setdefault(f"options.{name}", default)

@@ -17,9 +17,12 @@ from jaxtransfer.protocol import cells, console, ladder, samplers, study, sweep_
 from jaxtransfer.protocol.journal import Journal, open_journal
 from jaxtransfer.protocol.problem import TUNE, Problem, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
-from jaxtransfer.protocol.settings import LadderSettings, RungSettings, train_settings
+from jaxtransfer.protocol.sections import RungSettings
+from jaxtransfer.protocol.settings import LadderSettings, train_settings
 from jaxtransfer.protocol.sweep_choice import best, optimism
 from jaxtransfer.protocol.sweep_summary import introduction, outcome, sentences, table, words
+from jaxtransfer.protocol.training import method_of
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import check_free, claim, write_json
 
 FILE = "sweep.json"
@@ -66,14 +69,14 @@ def space_of(config: Mapping[str, Any], settings: LadderSettings, rung: str) -> 
     for name in sections:
         settings.rung(name)
     chosen = settings.rung(rung)
-    if chosen.is_baseline:
-        raise ConfigError(f"rung {rung!r} is a baseline: it has nothing to tune")
+    if chosen.is_baseline or chosen.is_ensemble:
+        raise ConfigError(f"rung {rung!r} ({chosen.method}) trains nothing that could be tuned")
     now = trials.current(settings, chosen)
     if rung in sections:
         return from_json(sections[rung], place=f"config.sweep.{rung}", defaults=now)
     train = train_settings(settings, chosen)
     return default_space(
-        cells.method_of(chosen),
+        method_of(chosen),
         learning_rates=chosen.learning_rates,
         weight_decay=train.weight_decay,
         batch_size=train.batch_size,
@@ -118,7 +121,9 @@ def run(
         if "steps" in space.parameters:
             raise ConfigError("successive halving sets the steps: take 'steps' out of the space")
     fresh = tuple(settings.tuning.seed + 1 + number for number in range(plan.confirm))
-    alone = dataclasses.replace(settings, rungs=(chosen,), seeds=fresh)
+    alone = dataclasses.replace(
+        settings, rungs=(chosen,), seeds=fresh, negative_transfer=False, references=()
+    )
     check_free(workdir, alone)
     with contextlib.ExitStack() as closing:
         problem = prepare(alone)
@@ -167,7 +172,7 @@ def run(
 class _Search:
     """A sweep with everything in its place; a call runs what the journal lacks."""
 
-    bench: cells.Workbench
+    bench: Workbench
     rung: RungSettings
     space: SearchSpace
     plan: Plan

@@ -14,12 +14,13 @@ from typing import Any
 from jaxtransfer.errors import JaxTransferError, TrainingError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import study
-from jaxtransfer.protocol.cells import Workbench
 from jaxtransfer.protocol.journal import Journal
 from jaxtransfer.protocol.problem import Problem, prepare
 from jaxtransfer.protocol.search_space import SearchSpace
-from jaxtransfer.protocol.settings import LadderSettings, RungSettings, train_settings
+from jaxtransfer.protocol.sections import RungSettings
+from jaxtransfer.protocol.settings import LadderSettings, train_settings
 from jaxtransfer.protocol.trials import Trial, configured, run_one
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 

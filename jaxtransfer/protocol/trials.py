@@ -18,27 +18,22 @@ from jaxtransfer.adapt.adapted import adapt
 from jaxtransfer.errors import ConfigError, TrainingError, nearest
 from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol.cells import (
+from jaxtransfer.protocol.cells import facts_of
+from jaxtransfer.protocol.checking import check, kinds_of
+from jaxtransfer.protocol.problem import TRAIN, TUNE
+from jaxtransfer.protocol.search_space import SearchSpace, prior_of
+from jaxtransfer.protocol.sections import Count, Rate, RungSettings, TrainSettings
+from jaxtransfer.protocol.settings import LadderSettings, train_settings
+from jaxtransfer.protocol.training import (
     BATCH,
-    Workbench,
-    facts_of,
     method_of,
+    network,
     objective_of,
     rates_of,
     recipe_of,
     train_rung,
 )
-from jaxtransfer.protocol.checking import check, kinds_of
-from jaxtransfer.protocol.problem import TRAIN, TUNE
-from jaxtransfer.protocol.search_space import SearchSpace, prior_of
-from jaxtransfer.protocol.settings import (
-    Count,
-    LadderSettings,
-    Rate,
-    RungSettings,
-    TrainSettings,
-    train_settings,
-)
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.train.predict import predict
 from jaxtransfer.train.together import Member, Together, can_share_steps, train_together
 
@@ -170,7 +165,7 @@ def _run_group(
     recipe = recipe_of(train, method, first, rate, is_last=True)
     # As `train.phases.fit` draws what is new.
     key = jax.random.fold_in(jax.random.key(seed), 0)
-    adapted = adapt(problem.model(seed), method, rng=key, statistics=train.statistics)
+    adapted = adapt(network(bench, first, seed), method, rng=key, statistics=train.statistics)
     if not can_share_steps(adapted, recipe):
         return None
     members = []

@@ -1,6 +1,6 @@
 """What a network says about examples: every one exactly once, in their order."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -100,8 +100,42 @@ def run(
         )
         if found is not None:
             examples, start = found, adapted.frozen_prefix
-    key = ("predict", structure_of(adapted), start, compute_dtype(precision))
-    placed = _place(variables, mesh)
+    return by_example(
+        ("predict", structure_of(adapted), start, compute_dtype(precision)),
+        lambda: _kept(make_predict(adapted, start=start, precision=precision)),
+        variables,
+        examples,
+        batch_size=batch_size,
+        mesh=mesh,
+        compiled=compiled,
+    )
+
+
+def by_example(
+    key: Hashable,
+    make: Callable[[], Callable[..., Mapping[str, Any]]],
+    variables: Mapping[str, Any],
+    examples: RandomAccess,
+    *,
+    batch_size: int = 64,
+    mesh: Mesh | None = None,
+    compiled: CompiledSteps | None = None,
+) -> dict[str, np.ndarray]:
+    """What a function gives of every example, in the examples' order; compiled once.
+
+    Args:
+      key: what the function computes; see `CompiledSteps.get`.
+      make: makes it: from variables and inputs (b, ...) to arrays (b, ...) by name, which are
+        neither `id` nor `mask`.
+      variables: its first argument, placed whole on every device.
+      examples: n of them.
+      batch_size: rows at a time, over all devices.
+      mesh: where to run; see `sharding.default_mesh`.
+      compiled: executables to share.
+    """
+    mesh = sharding.default_mesh() if mesh is None else mesh
+    compiled = SHARED if compiled is None else compiled
+    placed = place_whole(variables, mesh)
     rows: dict[str, np.ndarray] = {}
     for batch in eval_batches(
         examples,
@@ -111,10 +145,7 @@ def run(
     ):
         arguments = (placed, sharding.place_batch(batch, mesh, batch_size))
         function = compiled.get(
-            key,
-            lambda: _by_row(make_predict(adapted, start=start, precision=precision)),
-            arguments,
-            out_shardings=sharding.replicated(mesh),
+            key, lambda: _by_row(make()), arguments, out_shardings=sharding.replicated(mesh)
         )
         outputs = {name: np.asarray(array) for name, array in function.call(*arguments).items()}
         real = outputs.pop("mask")
@@ -126,16 +157,25 @@ def run(
     return rows
 
 
-def _by_row(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    def predict_batch(variables, batch):
-        outputs = function(variables, batch["inputs"])
-        kept = {name: outputs[name] for name in ROWS if name in outputs}
-        return {**kept, "id": batch["id"], "mask": batch["mask"]}
+def _kept(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def predict_batch(variables, inputs):
+        outputs = function(variables, inputs)
+        return {name: outputs[name] for name in ROWS if name in outputs}
 
     return predict_batch
 
 
-def _place(variables: Mapping[str, Any], mesh: Mesh) -> Any:
+def _by_row(function: Callable[..., Mapping[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def of_batch(variables, batch):
+        outputs = function(variables, batch["inputs"])
+        return {**outputs, "id": batch["id"], "mask": batch["mask"]}
+
+    return of_batch
+
+
+def place_whole(variables: Mapping[str, Any], mesh: Mesh) -> Any:
+    """Puts variables whole on every device of a mesh; those that are on it stay where they are."""
+
     def is_placed(leaf):
         return isinstance(leaf, jax.Array) and getattr(leaf.sharding, "mesh", None) == mesh
 

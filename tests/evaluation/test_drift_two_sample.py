@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -12,7 +11,6 @@ from jaxtransfer.evaluation.drift import two_sample
 from jaxtransfer.evaluation.drift.label_shift import predicted_classes
 from jaxtransfer.evaluation.drift.logistic import fit_logistic
 from jaxtransfer.evaluation.drift.permutation import p_value, subsets
-from jaxtransfer.evaluation.drift.views import ledoit_wolf
 
 
 def samples(seed=0, m=30, n=50, d=3, shift=0.4):
@@ -154,11 +152,6 @@ def test_the_classifiers_auc_and_p_value_are_those_of_its_held_out_scores():
     expected = stats.mannwhitneyu(*scores, alternative="greater", method="asymptotic")
     assert result.statistic == pytest.approx(auc, abs=1e-12)
     assert result.p == pytest.approx(expected.pvalue, rel=1e-9)
-
-
-def test_ledoit_wolf_is_scikit_learns():
-    rows = np.random.default_rng(1).normal(size=(40, 60)) * np.linspace(0.5, 2, 60)
-    np.testing.assert_allclose(ledoit_wolf(rows), LedoitWolf().fit(rows).covariance_, atol=1e-12)
 
 
 def test_predicted_classes_statistic_is_pearsons_and_its_p_value_near():

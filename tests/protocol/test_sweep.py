@@ -13,7 +13,7 @@ from jaxtransfer import cli
 from jaxtransfer.errors import ConfigError, TrainingError, WorkdirError
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, journal, sweep, sweep_processes, trials
+from jaxtransfer.protocol import cells, journal, sweep, sweep_processes, training, trials
 from jaxtransfer.protocol.problem import TRAIN, TUNE, prepare
 from jaxtransfer.protocol.search_space import from_json
 from jaxtransfer.protocol.settings import from_config
@@ -173,7 +173,7 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
 
 def test_halving_lets_the_best_go_on_from_where_they_were(settings, tmp_path, monkeypatch):
     steps = []
-    train_rung = cells.train_rung
+    train_rung = training.train_rung
 
     def counted(*arguments, **values):
         trained, recipe = train_rung(*arguments, **values)
@@ -291,7 +291,7 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
 
 
 def test_what_cannot_be_swept_is_said_before_anything_is_written(settings, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"'nearest_mean' is a baseline"):
+    with pytest.raises(ConfigError, match=r"'nearest_mean' \(nearest_mean\) trains nothing"):
         sweep.space_of({}, settings, "nearest_mean")
     with pytest.raises(ConfigError, match=r"no rung 'lorra'; nearest: 'lora'"):
         sweep.space_of({"sweep": {"lorra": RATES}}, settings, "lora")

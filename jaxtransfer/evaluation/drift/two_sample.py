@@ -100,8 +100,8 @@ def median_bandwidth(rows: Float[np.ndarray, "n d"]) -> float:
     median = float(np.median(distances)) if distances.size else 0.0
     if not median > 0:
         raise EvaluationError(
-            f"the median distance among {len(rows)} reference rows is 0: their features are"
-            " mostly equal, so there is no scale to compare by"
+            f"the median distance among {len(rows)} reference rows is 0: column"
+            " 'features' is mostly equal, so there is no scale to compare by; leave it out"
         )
     return median
 
@@ -182,22 +182,23 @@ def kernel_tests(
     return _kernel_tests(batch, other, indicators, bandwidth)
 
 
-def classifier(
+def held_out_margins(
     batch: Float[np.ndarray, "m d"],
     other: Float[np.ndarray, "n d"],
     rng: np.random.Generator,
-) -> TwoSample:
-    """Classifier two-sample test (Lopez-Paz and Oquab 2017): the AUC of a linear classifier.
+) -> tuple[Float[np.ndarray, "p"], Float[np.ndarray, "q"], float]:
+    """Tells batch from other by a logistic regression learnt on a random half of either side.
 
-    A logistic regression learns, on a random half of either side, to tell batch from other; its
-    statistic is the area under the ROC curve on the other halves, which is 0.5 if it cannot. The
-    p-value is that of the one-sided Mann-Whitney test of the held-out scores, normal approximation
-    with tie correction. Each side counts equally in the fit; the penalty is d |w|^2 / 2 in
-    log-likelihood units, that is C = 1 / d.
+    Each side counts equally in the fit; the penalty is d |w|^2 / 2 in log-likelihood units, that is
+    C = 1 / d. Given the fit, held-out rows of both sides are exchangeable if the sides are.
+
+    Returns:
+      The products of weights and held-out rows of the batch, those of the other, and the intercept
+      to add to either; a sum above 0 says batch.
+
+    Raises:
+      EvaluationError: if there are fewer than four rows on a side.
     """
-    from scipy.special import ndtr
-    from scipy.stats import rankdata
-
     _pool(batch, other)
     if min(len(batch), len(other)) < 4:
         raise EvaluationError(
@@ -209,10 +210,28 @@ def classifier(
     learn = np.concatenate([batch[halves[0][: cuts[0]]], other[halves[1][: cuts[1]]]])
     side = np.repeat([1.0, 0.0], cuts)
     balance = np.repeat([len(side) / (2 * cut) for cut in cuts], cuts)
-    weights, _ = fit_logistic(learn, side, penalty=float(batch.shape[1]), weights=balance)
+    weights, intercept = fit_logistic(learn, side, penalty=float(batch.shape[1]), weights=balance)
     positive, negative = (
         rows[half[cut:]] @ weights for rows, half, cut in zip((batch, other), halves, cuts)
     )
+    return positive, negative, intercept
+
+
+def classifier(
+    batch: Float[np.ndarray, "m d"],
+    other: Float[np.ndarray, "n d"],
+    rng: np.random.Generator,
+) -> TwoSample:
+    """Classifier two-sample test (Lopez-Paz and Oquab 2017): the AUC of a linear classifier.
+
+    The classifier is that of `held_out_margins`, and the statistic the area under the ROC curve on
+    the held-out halves, which is 0.5 if it cannot tell. The p-value is that of the one-sided
+    Mann-Whitney test of the held-out scores, normal approximation with tie correction.
+    """
+    from scipy.special import ndtr
+    from scipy.stats import rankdata
+
+    positive, negative, _ = held_out_margins(batch, other, rng)
     m, n = len(positive), len(negative)
     scores = np.concatenate([positive, negative])
     wins = rankdata(scores)[:m].sum() - m * (m + 1) / 2

@@ -21,6 +21,7 @@ from jaxtransfer.evaluation.drift.two_sample import (
     mean_shift,
     median_bandwidth,
 )
+from jaxtransfer.evaluation.shrinkage import ledoit_wolf, shrunk
 
 KINDS = ("features", "inputs", "labels", "confidence")
 
@@ -115,21 +116,8 @@ def fit_view(kind: str, batch: Batch) -> View:
     )
 
 
-def ledoit_wolf(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
-    """The covariance, shrunk towards a multiple of the identity (Ledoit and Wolf 2004)."""
-    n, d = rows.shape
-    centred = rows - rows.mean(axis=0)
-    covariance = centred.T @ centred / n
-    mean = np.trace(covariance) / d
-    spread = ((covariance - mean * np.eye(d)) ** 2).sum() / d
-    # The sum over rows of |x x' - S|^2 needs no d x d matrix a row.
-    noise = (((centred**2).sum(axis=1) ** 2).sum() / n - (covariance**2).sum()) / (n * d)
-    shrinkage = min(1.0, noise / spread) if spread > 0 else 0.0
-    return (1 - shrinkage) * covariance + shrinkage * mean * np.eye(d)
-
-
 def _whitening(rows: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(ledoit_wolf(rows))
+    values, vectors = np.linalg.eigh(shrunk(*ledoit_wolf(rows - rows.mean(axis=0))))
     # Directions without variance in the reference have no scale to whiten by.
     floor = 1e-10 * max(float(values[-1]), 1e-300)
     return vectors * np.where(values > floor, 1 / np.sqrt(np.maximum(values, floor)), 0.0)

@@ -1,0 +1,6 @@
+"""Makes the small networks of these tests importable beside them."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
