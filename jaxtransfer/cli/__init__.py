@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxtransfer.cli import (
+    ablate,
     compare,
     config_words,
     diagnose,
@@ -20,6 +21,7 @@ from jaxtransfer.cli import (
     ladder,
     monitor,
     report,
+    sweep,
     train,
     verify,
 )
@@ -30,6 +32,8 @@ VERBS = {
     "diagnose": diagnose,
     "ladder": ladder,
     "train": train,
+    "sweep": sweep,
+    "ablate": ablate,
     "evaluate": evaluate,
     "compare": compare,
     "examine": examine,
@@ -40,7 +44,7 @@ VERBS = {
     "index": index,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
-RESUMABLE = ("ladder", "train")
+RESUMABLE = ("ladder", "train", "sweep", "ablate")
 """Verbs that go on from what they have finished."""
 
 

@@ -90,10 +90,11 @@ def train_rung(
     *,
     learning_rate: float | None,
     seed: int,
-    directory: pathlib.Path,
-    draws_curve: bool,
-    checkpoint_every: int,
-    progress: Progress | None,
+    workdir: pathlib.Path | None = None,
+    draws_curve: bool = False,
+    checkpoint_every: int = 0,
+    until: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Trained, Recipe]:
     """Trains a rung once, phase by phase.
 
@@ -102,9 +103,10 @@ def train_rung(
       rung: what to train.
       learning_rate: of the last phase.
       seed: of head, new leaves, data order and dropout.
-      directory: the cell's own, for checkpoints.
+      workdir: of its checkpoints; None writes none.
       draws_curve: whether the tuning half is evaluated where nothing but the curve needs it.
-      checkpoint_every: steps between checkpoints; 0 writes none.
+      checkpoint_every: steps between checkpoints.
+      until: step of the last phase to stop and save at, as for `train.loop.train`.
       progress: as for `train.loop.train`.
 
     Returns:
@@ -147,7 +149,8 @@ def train_rung(
         recipes,
         seed=seed,
         statistics=train.statistics,
-        workdir=directory / "train" if checkpoint_every else None,
+        workdir=workdir,
+        until=until,
         validation=problem.examples[TUNE] if evaluates else None,
         measure=measure,
         cache=bench.cache,

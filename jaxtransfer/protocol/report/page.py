@@ -54,7 +54,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     sources.provenance,
 )
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself then refuses every script and every request, whatever the record holds."""
 
 
@@ -89,7 +89,7 @@ def render(data: ReportData) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("link", rel="icon", href="data:,"),
         element("title", f"{name}: {data.record['chosen']} chosen"),
         element("style", Markup(CSS)),
