@@ -57,6 +57,8 @@ def probe_head(
 ) -> ProbeHead:
     """The probe of `cross_fitting.fit_probe` on standardised features, for features as they are.
 
+    Columns that hardly vary, beside the others, have weight 0.
+
     Raises:
       EvaluationError: if the arrays are malformed, fewer than two classes have examples, or the
         probe does not converge.
@@ -65,7 +67,8 @@ def probe_head(
     if data.nothing_to_tell:
         raise EvaluationError(data.nothing_to_tell)
     mean, scale = data.features.mean(axis=0), data.features.std(axis=0)
-    scale[scale == 0] = 1.0
+    # Networks have dead columns of 1e-30 or so: scaled back, their weights would exceed float32.
+    scale[scale <= np.finfo(np.float32).eps * scale.max()] = np.inf
     kernel, bias = fit_probe((data.features - mean) / scale, data.codes, len(data.counts), l2=l2)
     kernel = kernel / scale[:, None]
     return ProbeHead(kernel=kernel, bias=bias - mean @ kernel, classes=np.unique(labels))

@@ -86,6 +86,16 @@ def test_the_head_is_the_probe_on_features_as_they_are():
     )
 
 
+def test_a_dead_column_has_no_weight():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
+    dead = np.concatenate([features, 1e-31 * rng.normal(size=(60, 1))], axis=1)
+    head, alone = probe_head(dead, labels), probe_head(features, labels)
+    assert not head.kernel[3].any()
+    np.testing.assert_allclose(head.kernel[:3], alone.kernel, atol=1e-6)
+    assert not probe_head(np.ones((60, 2)), labels).kernel.any()
+
+
 def test_labels_that_the_head_has_not_are_refused():
     model, examples = stages.signs(), stages.sign_examples(8)
     with pytest.raises(EvaluationError, match=r"label 0 is not among the head's \[1, 2\]"):
