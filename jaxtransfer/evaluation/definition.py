@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
+
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 
@@ -32,6 +34,16 @@ class Definition:
     bounds: tuple[float, float] = (0.0, 1.0)
     maximise: bool = True
     kind: str = "classification"
+
+    def statistic(self, table: Any) -> Statistic | Undefined:
+        """The statistic of a table, or why it has none: a value that is not finite is a reason too."""
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            found = self.prepare(table)
+            if isinstance(found, Undefined) or self.interval == "simulation":
+                return found
+            if not np.isfinite(found.value):
+                return Undefined(f"its value is {found.value} in float64, n={len(found.labels)}")
+            return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation import formats
-from jaxtransfer.evaluation.rows import strings
+from jaxtransfer.evaluation.rows import checked_rows, strings
 
 COLUMNS = ("id", "features", "logits", "label", "split")
 
@@ -119,7 +119,12 @@ class Features:
                 )
 
     def take(self, indices: Any) -> "Features":
-        """The table of some rows, in the order given (indices or a mask)."""
+        """The table of some rows, in the order given (indices, a slice or a mask).
+
+        Raises:
+          EvaluationError: if a mask is not of shape (n,), or an index is outside the table.
+        """
+        indices = checked_rows(indices, len(self), self.source)
 
         def of(column: np.ndarray | None) -> np.ndarray | None:
             return None if column is None else column[indices]

@@ -26,12 +26,14 @@ class Columns(dict[str, np.ndarray]):
 
     Attributes:
       source: the file, for messages.
+      names: what the file has, taken out or not, for messages.
       asked: names that were asked for, for messages.
     """
 
     def __init__(self, columns: dict[str, np.ndarray], source: str):
         super().__init__(columns)
         self.source = source
+        self.names = sorted(columns)
         self.asked: list[str] = []
 
     def need(self, name: str) -> np.ndarray:
@@ -43,7 +45,7 @@ class Columns(dict[str, np.ndarray]):
         self.asked.append(name)
         if name not in self:
             raise EvaluationError(
-                f"{self.source}: column {name!r} is missing; the file has {sorted(self)}"
+                f"{self.source}: column {name!r} is missing; the file has {self.names}"
             )
         return self.pop(name)
 
@@ -56,14 +58,21 @@ class Columns(dict[str, np.ndarray]):
         """Whether there is such a column, in one or in several (`NAME_...`)."""
         return name in self or any(key.startswith(f"{name}_") for key in self)
 
-    def matrix(self, name: str) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+    def matrix(
+        self, name: str, *, ragged: bool = False
+    ) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
         """Takes a matrix out: itself and None, or `NAME_...` side by side and their suffixes.
 
         Numbered columns come in the order of their numbers, which must be 0, 1, ...; others in the
         file's order.
 
+        Args:
+          name: of the column, or what several begin with.
+          ragged: whether the rows may be lists of different length: an array of arrays then.
+
         Raises:
-          EvaluationError: if it is there in both ways, or numbers are left out.
+          EvaluationError: if it is there in both ways, numbers are left out, or a row has another
+            length than the first (naming it).
         """
         self.asked.append(name)
         parts = [key for key in self if key.startswith(f"{name}_")]
@@ -72,11 +81,18 @@ class Columns(dict[str, np.ndarray]):
                 raise EvaluationError(
                     f"{self.source}: column {name!r} is there twice, as {parts[0]!r} too"
                 )
+            if self[name].dtype.kind == "O" and not ragged:
+                lengths = np.array([len(row) for row in self[name]])
+                row = int(np.flatnonzero(lengths != lengths[0])[0])
+                raise EvaluationError(
+                    f"{self.source}: column {name!r}, row {row}: {lengths[row]} values, and row 0"
+                    f" has {lengths[0]}"
+                )
             return self.pop(name), None
         if not parts:
             return None, None
         suffixes = [key.removeprefix(f"{name}_") for key in parts]
-        if all(suffix.isdigit() for suffix in suffixes):
+        if all(suffix.isdecimal() for suffix in suffixes):
             parts.sort(key=lambda key: int(key.removeprefix(f"{name}_")))
             suffixes = [key.removeprefix(f"{name}_") for key in parts]
             expected = [str(number) for number in range(len(parts))]
@@ -168,13 +184,31 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, zipfile.ZipFile(file):
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            return {name: archive[name] for name in archive.files}
+            return {name: _plain(archive, name, path) for name in archive.files}
     except FileNotFoundError:
         raise EvaluationError(f"{path}: there is no such file") from None
+    except EvaluationError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise EvaluationError(
             f"{path}: not a readable .npz of plain arrays ({error}); pickled objects are refused"
         ) from error
+
+
+def _plain(archive: Any, name: str, path: pathlib.Path) -> np.ndarray:
+    """One array of an archive: numbers or texts, no objects (such as None) and no records."""
+    try:
+        array = archive[name]
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise EvaluationError(
+            f"{path}: not a readable .npz of plain arrays: column {name!r}: {error}; missing values"
+            " and rows of different length become objects, and pickled objects are refused"
+        ) from error
+    if array.dtype.kind in "OV":
+        raise EvaluationError(
+            f"{path}: column {name!r} holds {array.dtype}; numbers or texts are read"
+        )
+    return array
 
 
 def _is_word(name: str) -> bool:
@@ -188,18 +222,26 @@ def _read_csv(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with csv.open_csv(path) as reader:
             names = reader.schema.names
-    except pyarrow.ArrowInvalid as error:
-        raise EvaluationError(f"{path}: not a readable CSV file: {error}") from None
+    except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path}: not a readable CSV file in UTF-8: {error}") from None
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise EvaluationError(f"{path}: column {repeated[0]!r} is there twice")
     types = {n: pyarrow.string() if _is_word(n) else pyarrow.float64() for n in names}
-    options = csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[""])
+    # What stands between two commas is missing; an empty text has quotes.
+    options = csv.ConvertOptions(
+        column_types=types,
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""],
+    )
     try:
         table = csv.read_csv(path, convert_options=options)
     except pyarrow.ArrowInvalid as error:
         place = _first_bad_number(path, [n for n in names if not _is_word(n)])
-        raise EvaluationError(f"{path}: {place or f'not a readable CSV file: {error}'}") from None
+        raise EvaluationError(
+            f"{path}: {place or f'not a readable CSV file in UTF-8: {error}'}"
+        ) from None
     return {name: _array(table.column(name), path, name) for name in names}
 
 
@@ -260,19 +302,25 @@ def _array(column: Any, path: pathlib.Path, name: str) -> np.ndarray:
 def _matrix(column: Any, path: pathlib.Path, name: str) -> np.ndarray:
     """A list column as a matrix; lists of different length become an array of arrays."""
     import pyarrow
+    import pyarrow.compute
 
     if isinstance(column, pyarrow.ChunkedArray):
         column = pyarrow.concat_arrays(column.chunks)
     rows = len(column)
     flat = column.flatten()
+    kinds = (pyarrow.types.is_floating, pyarrow.types.is_integer, pyarrow.types.is_boolean)
+    if not any(is_kind(flat.type) for is_kind in kinds):
+        raise EvaluationError(
+            f"{path}: column {name!r} holds lists of {flat.type}; lists of numbers are read"
+        )
+    lengths = np.array(pyarrow.compute.list_value_length(column), np.int64)
     if flat.null_count:
-        raise EvaluationError(f"{path}: column {name!r} has lists with missing values")
+        missing = np.flatnonzero(flat.is_null().to_numpy(zero_copy_only=False))[0]
+        row = int(np.searchsorted(np.cumsum(lengths), missing, "right"))
+        raise EvaluationError(f"{path}: column {name!r}, row {row}: a value of the list is missing")
     values = flat.to_numpy(zero_copy_only=False)
-    if pyarrow.types.is_fixed_size_list(column.type):
-        return values.reshape(rows, -1)
-    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-    if rows and (lengths == lengths[0]).all():
-        return values.reshape(rows, -1)
+    if (lengths == lengths[:1]).all():
+        return values.reshape(rows, int(lengths[0]) if rows else 0)
     ragged = np.empty(rows, dtype=object)
     ragged[:] = np.split(values, np.cumsum(lengths)[:-1])
     return ragged
@@ -294,7 +342,7 @@ def _write_arrow(file: Any, columns: dict[str, np.ndarray], suffix: str) -> None
             ends = range(column.shape[1]) if classes is None else classes.tolist()
             plain |= {f"{name}_{end}": column[:, place] for place, end in enumerate(ends)}
     if classes is not None:
-        numbered = all(name.isdigit() for name in classes.tolist())
+        numbered = all(name.isdecimal() for name in classes.tolist())
         if numbered and classes.tolist() != [str(place) for place in range(len(classes))]:
             raise EvaluationError(
                 f"classes named {classes.tolist()[:3]} would be taken for numbers of columns in a"

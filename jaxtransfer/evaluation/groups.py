@@ -265,7 +265,7 @@ def _worst(
     name = min(values, key=lambda group: sign * (values[group].value or 0.0))
     found = values[name]
     expected = p_value = None
-    statistic = defined.prepare(table)
+    statistic = defined.statistic(table)
     if permutations and not isinstance(statistic, Undefined):
         simulated = _permuted_worst(statistic, members, list(values), sign, seed, permutations)
         if len(simulated):

@@ -90,9 +90,10 @@ def acceleration(leave_one_out: Float[np.ndarray, "n"], strata: Int[np.ndarray, 
         size = len(values)
         if size == 1:
             continue
-        influence = (size - 1) * (values.mean() - values)
-        cubes += float((influence**3).sum()) / size**3
-        squares += float((influence**2).sum()) / size**2
+        with np.errstate(invalid="ignore", over="ignore"):
+            influence = (size - 1) * (values.mean() - values)
+            cubes += float((influence**3).sum()) / size**3
+            squares += float((influence**2).sum()) / size**2
     return cubes / (6 * squares**1.5) if squares > 0 else 0.0
 
 
@@ -114,12 +115,10 @@ def bca(
       The interval, or why the bootstrap cannot give one.
     """
     check_confidence(confidence)
-    undefined = int((~np.isfinite(replicates)).sum())
-    if undefined:
-        return (
-            f"interval undefined: {undefined} of {len(replicates)} bootstrap samples do not define"
-            " the value"
-        )
+    if reason := undefined_samples(replicates):
+        return reason
+    if not math.isfinite(accelerated):
+        return "interval undefined: without one of the examples there is no value"
     # Replicates equal to the value up to summation order are ties, of which half lie below.
     slack = 1e-12 * max(1.0, abs(value))
     below = (replicates < value - slack).mean()
@@ -139,6 +138,17 @@ def bca(
     levels = ndtr(bias + (bias + tails) / (1 - accelerated * (bias + tails)))
     low, high = np.quantile(replicates, levels)
     return float(low), float(high)
+
+
+def undefined_samples(replicates: Float[np.ndarray, "r"]) -> str | None:
+    """Why bootstrap samples give no interval: some of them do not define the statistic."""
+    undefined = int((~np.isfinite(replicates)).sum())
+    if not undefined:
+        return None
+    return (
+        f"interval undefined: {undefined} of {len(replicates)} bootstrap samples do not define"
+        " the value"
+    )
 
 
 def influences(

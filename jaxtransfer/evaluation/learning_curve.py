@@ -28,6 +28,10 @@ from jaxtransfer.evaluation.resampled_means import (
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
 
+NOTHING_VARIES = (
+    "nothing varies among the examples and seeds given: intervals without width say nothing"
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels:
@@ -247,6 +251,8 @@ def curve_from_values(
     check_confidence(confidence)
     if not values:
         raise EvaluationError(f"{method}: there are no values, so there is no curve")
+    if n < 1:
+        raise EvaluationError(f"{method}: n = {n} test examples measure nothing; give at least 1")
     sizes = sorted(values)
     names = _seeds(method, {size: len(values[size]) for size in sizes}, seeds)
     rows = np.array([values[size] for size in sizes], np.float64)

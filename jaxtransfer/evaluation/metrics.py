@@ -73,7 +73,7 @@ def measure(
     chosen = [
         definition(name, table.kind) for name in (names_for(table) if names is None else names)
     ]
-    prepared = {defined.name: defined.prepare(table) for defined in chosen}
+    prepared = {defined.name: defined.statistic(table) for defined in chosen}
     resampled = _resample_together(
         [
             statistic
@@ -114,7 +114,7 @@ def value(table: Rows, name: str | Definition) -> float | None:
     defined = definition(name, table.kind)
     if defined.interval == "simulation":
         return measure(table, [defined])[defined.name].value
-    statistic = defined.prepare(table)
+    statistic = defined.statistic(table)
     return None if isinstance(statistic, Undefined) else statistic.value
 
 

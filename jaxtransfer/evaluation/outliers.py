@@ -229,7 +229,8 @@ def fit_vim(
       head: kernel and bias of the linear layer from features to logits; None reads them off the
         table, by least squares.
       principal: dimensions kept; None takes the paper's 1000 from d = 2048 on, 512 from 768 on,
-        else half of d.
+        else half of d, and at most half of the dimensions that the reference spans: fewer examples
+        than dimensions would leave no residual.
 
     Raises:
       EvaluationError: if there are no logits, they are no linear function of the features and no
@@ -245,13 +246,15 @@ def fit_vim(
             f"a head of kernel {kernel.shape} and bias {bias.shape} does not take {width} features"
             f" to {logits.shape[1]} logits"
         )
-    if principal is None:
-        principal = 1000 if width >= 2048 else 512 if width >= 768 else width // 2
-    if not 0 <= principal < width:
-        raise EvaluationError(f"{principal} principal dimensions of {width} leave no residual")
     origin = -bias @ np.linalg.pinv(kernel)
     centred = features - origin
-    _, vectors = np.linalg.eigh(centred.T @ centred / len(features))
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(features))
+    if principal is None:
+        published = 1000 if width >= 2048 else 512 if width >= 768 else width // 2
+        spanned = int((values > width * np.finfo(np.float64).eps * values[-1]).sum())
+        principal = min(published, spanned // 2)
+    if not 0 <= principal < width:
+        raise EvaluationError(f"{principal} principal dimensions of {width} leave no residual")
     complement = vectors[:, : width - principal]
     residual = float(np.linalg.norm(centred @ complement, axis=1).mean())
     if residual <= 1e-12 * float(np.linalg.norm(centred, axis=1).mean()):

@@ -21,6 +21,7 @@ from jaxtransfer.evaluation.intervals import (
     share_variance,
     t_quantile,
     t_tail,
+    undefined_samples,
 )
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.rows import Rows
@@ -175,8 +176,8 @@ def paired_difference(
     if replicates < 2:
         raise EvaluationError(f"{replicates} replicates have no variance; give at least 2")
     reference = a[0]
-    left = [defined.prepare(table.align(reference)) for table in a]
-    right = [defined.prepare(table.align(reference)) for table in b]
+    left = [defined.statistic(table.align(reference)) for table in a]
+    right = [defined.statistic(table.align(reference)) for table in b]
     reach = defined.bounds[1] - defined.bounds[0]
     span = None if math.isinf(reach) else reach
     fixed: dict[str, Any] = {
@@ -199,7 +200,10 @@ def paired_difference(
     differences = np.array([one.value - other.value for one, other in statistics])
     value = float(differences.mean())
     strata = statistics[0][0].labels
-    examples, shares = _example_variances(statistics, strata, replicates, seed)
+    variances = _example_variances(statistics, strata, replicates, seed)
+    if isinstance(variances, str):
+        return _without_interval(fixed, text, variances, value)
+    examples, shares = variances
     seeds = float(differences.var(ddof=1)) / len(a) if len(a) > 1 else 0.0
     # Rounding of equal sums is no variance.
     examples, shares, seeds = (
@@ -263,8 +267,11 @@ def _example_variances(
     strata: np.ndarray,
     replicates: int,
     seed: int,
-) -> tuple[float, float]:
-    """Variances of the difference averaged over seeds: given the classes' shares, and from them."""
+) -> tuple[float, float] | str:
+    """Variances of the difference averaged over seeds: given the classes' shares, and from them.
+
+    A text says why there are none.
+    """
     rng = np.random.default_rng(seed)
     means = []
     for count in chunks(replicates, len(strata)):
@@ -275,9 +282,10 @@ def _example_variances(
     without = np.mean(
         [one.leave_one_out() - two.leave_one_out() for one, two in statistics], axis=0
     )
-    return float(np.concatenate(means).var(ddof=1)), share_variance(
-        influences(without, strata), strata
-    )
+    drawn = np.concatenate(means)
+    if reason := undefined_samples(drawn):
+        return reason
+    return float(drawn.var(ddof=1)), share_variance(influences(without, strata), strata)
 
 
 def _satterthwaite(*parts: tuple[float, int]) -> float:

@@ -19,6 +19,7 @@ from jaxtransfer.evaluation.intervals import (
     check_confidence,
     chunks,
     cut,
+    undefined_samples,
 )
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
@@ -122,7 +123,7 @@ def bootstrap_difference(
         **fixed,
         value=value,
         ci=None if isinstance(ci, str) else _within(ci, defined),
-        standard_error=float(differences.std(ddof=1)),
+        standard_error=None if undefined_samples(differences) else float(differences.std(ddof=1)),
         definition=text,
         note=ci
         if isinstance(ci, str)
@@ -173,6 +174,8 @@ def hierarchical_difference(
     differences = np.concatenate(found)
     value = float(np.mean([one.value - two.value for one, two in statistics]))
     text = describe(defined, statistics[0][0])
+    if reason := undefined_samples(differences):
+        return _undefined(fixed, text, reason, value)
     if np.ptp(differences) <= 1e-12 * max(1.0, abs(value)):
         return _undefined(fixed, text, "no resampling varies the difference", value)
     low, high = np.quantile(differences, [0.5 - confidence / 2, 0.5 + confidence / 2])
@@ -214,7 +217,7 @@ def _prepare(
     for tables in zip(a, b):
         pair = []
         for table in tables:
-            statistic = defined.prepare(table.align(a[0]))
+            statistic = defined.statistic(table.align(a[0]))
             if isinstance(statistic, Undefined):
                 return defined, statistic
             check_bounds(defined, statistic.value)

@@ -132,10 +132,19 @@ class Regression(Rows):
 
     @classmethod
     def _from_columns(cls, columns: Columns) -> dict[str, Any]:
-        found = {}
+        found, names = {}, {}
         for field, name in (("labels", "label"), ("values", "prediction")):
-            matrix, _ = columns.matrix(name)
+            matrix, names[field] = columns.matrix(name)
             found[field] = columns.need(name) if matrix is None else matrix
+        labelled, predicted = names["labels"], names["values"]
+        if labelled is not None and predicted is not None:
+            if set(labelled) != set(predicted):
+                raise EvaluationError(
+                    f"{columns.source}: columns 'label_...' are of {list(labelled)},"
+                    f" 'prediction_...' of {list(predicted)}"
+                )
+            # Columns of a text file may stand in another order than those of the labels.
+            found["values"] = found["values"][:, [predicted.index(name) for name in labelled]]
         return found
 
 
@@ -255,9 +264,11 @@ class TokenLosses(Rows):
 
     @classmethod
     def _from_columns(cls, columns: Columns) -> dict[str, Any]:
-        losses, _ = columns.matrix("losses")
+        losses, _ = columns.matrix("losses", ragged=True)
         if losses is None:
             summed = {"loss": columns.need("loss"), "tokens": columns.need("tokens")}
+        elif losses.dtype.kind == "O" and columns.has("mask"):
+            raise EvaluationError(f"{columns.source}: lists of losses need no 'mask'")
         else:
             mask, _ = columns.matrix("mask")
             summed = _summed(losses, mask, columns.source)
@@ -267,26 +278,49 @@ class TokenLosses(Rows):
 def _summed(losses: np.ndarray, mask: np.ndarray | None, source: str) -> dict[str, np.ndarray]:
     """Sum and count of each row's losses: a matrix, with a mask or whole, or an array of arrays."""
     if losses.dtype.kind == "O":
-        if mask is not None:
-            raise EvaluationError(f"{source}: lists of losses need no 'mask'")
-        return {
-            "loss": np.array([float(np.sum(row, dtype=np.float64)) for row in losses]),
-            "tokens": np.array([len(row) for row in losses]),
-        }
-    if losses.ndim != 2 or losses.dtype.kind not in "fiu":
+        width = max(len(row) for row in losses)
+        kept = np.array([len(row) for row in losses])[:, None] > np.arange(width)
+        padded = np.zeros(kept.shape)
+        padded[kept] = np.concatenate(losses)
+        losses = padded
+    elif losses.ndim != 2 or losses.dtype.kind not in "fiu":
         raise EvaluationError(
             f"{source}: column 'losses' must be real numbers of shape (rows, tokens), not"
             f" {losses.dtype} of shape {losses.shape}"
         )
-    kept = np.ones(losses.shape, bool) if mask is None else mask.astype(bool)
-    if kept.shape != losses.shape:
+    else:
+        kept = _kept(losses, mask, source)
+    wrong = kept & ~((losses >= 0) & (losses < np.inf))
+    if wrong.any():
+        row, token = np.argwhere(wrong)[0]
         raise EvaluationError(
-            f"{source}: column 'mask' has shape {kept.shape}, and 'losses' {losses.shape}"
+            f"{source}: column 'losses', row {row}, token {token}: {losses[row, token]} is no finite"
+            f" negative log-likelihood in nats ({int(wrong.any(axis=1).sum())} such rows)"
         )
-    return {
-        "loss": np.where(kept, losses, 0).sum(axis=1, dtype=np.float64),
-        "tokens": kept.sum(axis=1),
-    }
+    tokens = kept.sum(axis=1)
+    if (tokens == 0).any():
+        row = int(np.flatnonzero(tokens == 0)[0])
+        raise EvaluationError(f"{source}: column 'losses', row {row}: no token has a loss")
+    return {"loss": np.where(kept, losses, 0).sum(axis=1, dtype=np.float64), "tokens": tokens}
+
+
+def _kept(losses: np.ndarray, mask: np.ndarray | None, source: str) -> np.ndarray:
+    """Which losses count, (rows, tokens) bool."""
+    if mask is None:
+        return np.ones(losses.shape, bool)
+    if mask.shape != losses.shape or mask.dtype.kind not in "biuf":
+        raise EvaluationError(
+            f"{source}: column 'mask' has shape {mask.shape} of {mask.dtype}, and 'losses'"
+            f" {losses.shape}; give 0 or 1 for each"
+        )
+    wrong = (mask != 0) & (mask != 1)
+    if wrong.any():
+        row, token = np.argwhere(wrong)[0]
+        raise EvaluationError(
+            f"{source}: column 'mask', row {row}, token {token}: {mask[row, token]} is neither 0"
+            " nor 1"
+        )
+    return mask == 1
 
 
 def _floats(texts: np.ndarray, source: str, name: str) -> np.ndarray:

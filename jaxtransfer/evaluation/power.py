@@ -115,7 +115,7 @@ def power_at(
             f"{n} examples and {seeds} seeds show no variance; give at least 2 and {least}"
         )
     effect = _effect(difference, effect)
-    margin = difference.margin if margin is None else margin
+    margin = _margin(difference, margin)
     confidence = difference.confidence if confidence is None else confidence
     check_confidence(confidence)
     return _power(difference, np.array([n]), np.array([seeds]), effect - margin, confidence).item()
@@ -143,11 +143,12 @@ def to_settle(
       confidence: of the interval; default: the difference's own.
 
     Raises:
-      EvaluationError: if power or confidence are not between 0 and 1.
+      EvaluationError: if power or confidence are not between 0 and 1, or effect or margin are not
+        finite.
     """
     if not 0 < power < 1:
         raise EvaluationError(f"power {power} is not between 0 and 1")
-    margin = difference.margin if margin is None else margin
+    margin = _margin(difference, margin)
     confidence = difference.confidence if confidence is None else confidence
     check_confidence(confidence)
     effect = _effect(difference, effect) if difference.value is not None else effect
@@ -232,6 +233,14 @@ def _effect(difference: PairedDifference, effect: float | None) -> float:
     if not math.isfinite(effect):
         raise EvaluationError(f"effect {effect} is not a difference")
     return effect
+
+
+def _margin(difference: PairedDifference, margin: float | None) -> float:
+    if margin is None:
+        return difference.margin
+    if not math.isfinite(margin):
+        raise EvaluationError(f"margin {margin} is not a difference")
+    return margin
 
 
 def _power(

@@ -12,6 +12,9 @@ from jaxtransfer.evaluation.statistic import Statistic, SumsStatistic, Undefined
 UNBOUNDED = (float("-inf"), float("inf"))
 POSITIVE = (0.0, float("inf"))
 
+ROUNDING = 1e-13
+"""A variance of a smaller share of the mean square is what rounding leaves of none."""
+
 
 def _errors(
     number: Callable[[np.ndarray], np.ndarray],
@@ -47,9 +50,9 @@ def _r2(table: Regression) -> Statistic | Undefined:
         n = sums[:, -1:]
         residual, first, second = sums[:, :d], sums[:, d : 2 * d], sums[:, 2 * d : 3 * d]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(
-                second > first**2 / n, 1 - residual / (second - first**2 / n), np.nan
-            ).mean(axis=1)
+            spread = second - first**2 / n
+            varies = spread > ROUNDING * second
+            return np.where(varies, 1 - residual / spread, np.nan).mean(axis=1)
 
     return SumsStatistic(
         labels=table.strata,
@@ -78,9 +81,11 @@ def _correlation(
         def function(sums: np.ndarray) -> np.ndarray:
             n = sums[:, -1:]
             sx, sy, sxx, syy, sxy = (sums[:, i * d : (i + 1) * d] / n for i in range(5))
-            spread = np.sqrt((sxx - sx**2) * (syy - sy**2))
+            spreads = sxx - sx**2, syy - sy**2
+            varies = (spreads[0] > ROUNDING * sxx) & (spreads[1] > ROUNDING * syy)
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.clip((sxy - sx * sy) / spread, -1, 1).mean(axis=1)
+                found = np.clip((sxy - sx * sy) / np.sqrt(spreads[0] * spreads[1]), -1, 1)
+            return np.where(varies, found, np.nan).mean(axis=1)
 
         return SumsStatistic(
             labels=table.strata,

@@ -13,7 +13,11 @@ from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, check_bounds
-from jaxtransfer.evaluation.intervals import bootstrap_weights, chunks
+from jaxtransfer.evaluation.intervals import (
+    bootstrap_weights,
+    chunks,
+    undefined_samples,
+)
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
 from jaxtransfer.evaluation.table import Predictions
 
@@ -47,7 +51,7 @@ def prepared(tables: Sequence[Predictions], defined: Definition, where: str) -> 
         )
     found = []
     for index, table in enumerate(tables):
-        statistic = defined.prepare(table)
+        statistic = defined.statistic(table)
         if isinstance(statistic, Undefined):
             raise EvaluationError(
                 f"{where}, seed {index} ({table.source}): {defined.name} is undefined:"
@@ -73,7 +77,7 @@ def example_replicates(
         of replicates are the same.
 
     Raises:
-      EvaluationError: if there are fewer than 2 replicates.
+      EvaluationError: if there are fewer than 2 replicates, or some do not define a statistic.
     """
     if replicates < 2:
         raise EvaluationError(f"{replicates} replicates have no variance; give at least 2")
@@ -86,7 +90,10 @@ def example_replicates(
         parts.append(
             np.array([np.mean([s.weighted(weights) for s in group], axis=0) for group in groups])
         )
-    return np.concatenate(parts, axis=1)
+    drawn = np.concatenate(parts, axis=1)
+    if reason := undefined_samples(drawn.mean(axis=0)):
+        raise EvaluationError(f"{reason}: give more examples, or choose another metric")
+    return drawn
 
 
 def seed_deviations(

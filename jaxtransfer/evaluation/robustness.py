@@ -299,7 +299,7 @@ def _reference(
 def _prepare(defined: Definition, tables: Sequence[Predictions]) -> list[Statistic] | Undefined:
     statistics = []
     for table in tables:
-        statistic = defined.prepare(table)
+        statistic = defined.statistic(table)
         if isinstance(statistic, Undefined):
             return statistic
         check_bounds(defined, statistic.value)

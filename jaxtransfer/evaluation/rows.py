@@ -61,7 +61,9 @@ class Rows(abc.ABC):
         fields: dict[str, Any] = {
             "ids": ids,
             "groups": {
-                str(name): strings(column, self.source, f"{GROUP}_{name}", rows)
+                str(name): strings(
+                    column, self.source, GROUP if name == GROUP else f"{GROUP}_{name}", rows
+                )
                 for name, column in self.groups.items()
             },
         }
@@ -103,23 +105,10 @@ class Rows(abc.ABC):
         Raises:
           EvaluationError: if a mask is not of shape (n,), or an index is outside the table.
         """
-        if isinstance(indices, slice):
-            indices = np.arange(len(self))[indices]
-        indices = np.asarray(indices)
-        if indices.dtype == bool and indices.shape != (len(self),):
-            raise EvaluationError(
-                f"{self.source}: a mask of shape {indices.shape} cannot choose among {len(self)}"
-                f" rows; it must have shape ({len(self)},)"
-            )
-        if indices.size == 0:
-            indices = indices.astype(np.int64)
-        try:
-            ids = self.ids[indices]
-        except IndexError as error:
-            raise EvaluationError(f"{self.source}: rows cannot be taken: {error}") from None
+        indices = checked_rows(indices, len(self), self.source)
         payload: dict[str, Any] = {name: getattr(self, name) for name in self.PAYLOAD}
         taken: dict[str, Any] = {
-            "ids": ids,
+            "ids": self.ids[indices],
             "split": None if self.split is None else self.split[indices],
             "groups": {name: column[indices] for name, column in self.groups.items()},
             **{name: None if v is None else v[indices] for name, v in payload.items()},
@@ -212,13 +201,13 @@ class Rows(abc.ABC):
     def from_columns(cls, columns: formats.Columns) -> Self:
         """Makes a table of a file's columns; none may be left over."""
         payload = cls._from_columns(columns)
-        ids = columns.pop("id")
+        ids = columns.need("id")
         split = columns.pop("split", None)
         columns.pop("kind", None)
         groups: dict[str, np.ndarray] = {}
         for name in list(columns):
             if name != GROUP and not name.startswith(f"{GROUP}_"):
-                known = ["id", *columns.asked, "split", GROUP]
+                known = [*columns.asked, "split", GROUP]
                 raise EvaluationError(
                     f"{columns.source}: unknown column {name!r}; nearest: {nearest(name, known)};"
                     f" name further columns '{GROUP}_...'"
@@ -261,6 +250,28 @@ def concatenate(tables: Sequence[Any]) -> Any:
     )
 
 
+def checked_rows(indices: Any, rows: int, source: str) -> Int[np.ndarray, "m"]:
+    """Which rows to take, from indices, a slice or a mask.
+
+    Raises:
+      EvaluationError: if a mask is not of shape (rows,), or an index is outside the table.
+    """
+    if isinstance(indices, slice):
+        return np.arange(rows)[indices]
+    indices = np.asarray(indices)
+    if indices.dtype == bool and indices.shape != (rows,):
+        raise EvaluationError(
+            f"{source}: a mask of shape {indices.shape} cannot choose among {rows}"
+            f" rows; it must have shape ({rows},)"
+        )
+    if indices.size == 0:
+        indices = indices.astype(np.int64)
+    try:
+        return np.arange(rows)[indices]
+    except IndexError as error:
+        raise EvaluationError(f"{source}: rows cannot be taken: {error}") from None
+
+
 def strings(column: Any, source: str, name: str, rows: int | None) -> np.ndarray:
     """A column of strings; integers become their decimal form, anything else is refused."""
     array = np.asarray(column)
@@ -300,7 +311,8 @@ def numbers(
             f" {array.dtype} of shape {array.shape}"
         )
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64 if array.dtype.kind in "iu" else np.float32)
+        whole = array.dtype.kind in "iu"
+        array = array.astype(np.float32 if array.itemsize < 4 and not whole else np.float64)
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if not finite.all():
         row = int(np.flatnonzero(~finite)[0])
@@ -337,9 +349,16 @@ def labels_of(
         pass
     known = list(classes or ())
     for row, label in enumerate(array.tolist()):
-        if label not in known and not label.lstrip("-").isdigit():
+        if label not in known and not _is_whole(label):
             raise EvaluationError(
                 f"{source}: column {name!r}, row {row}: {label!r} is neither a whole number nor one"
                 f" of the classes {known}"
             )
     raise EvaluationError(f"{source}: column {name!r} mixes class names and numbers")
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return abs(int(text)) < 2**63
+    except ValueError:
+        return False

@@ -18,6 +18,7 @@ from jaxtransfer.evaluation.intervals import (
     influences,
     share_variance,
     t_quantile,
+    undefined_samples,
     wilson,
 )
 from jaxtransfer.evaluation.metrics import definition, measure, names_for
@@ -96,7 +97,7 @@ def _measure(
         )
     statistics: list[Statistic] = []
     for table in tables:
-        statistic = defined.prepare(table)
+        statistic = defined.statistic(table)
         if isinstance(statistic, Undefined):
             return Measured(
                 name=defined.name,
@@ -122,10 +123,17 @@ def _measure(
             definition=text,
             undefined="one example a class has no variance",
         )
-    variances = (
-        _example_variance(statistics, labels, replicates, seed),
-        float(values.var(ddof=1)) / size,
-    )
+    examples = _example_variance(statistics, labels, replicates, seed)
+    if isinstance(examples, str):
+        return Measured(
+            name=defined.name,
+            value=float(values.mean()),
+            ci=None,
+            n=n,
+            definition=text,
+            undefined=examples,
+        )
+    variances = examples, float(values.var(ddof=1)) / size
     freedoms = freedom, size - 1
     error = math.sqrt(sum(variances))
     half = error * t_quantile(variances, freedoms, 0.5 + confidence / 2) if error else 0.0
@@ -149,12 +157,16 @@ def _measure(
 
 def _example_variance(
     statistics: Sequence[Statistic], labels: np.ndarray, replicates: int, seed: int
-) -> float:
+) -> float | str:
+    """The variance of the mean over seeds, or why the examples do not show it."""
     rng = np.random.default_rng(seed)
     means = []
     for count in chunks(replicates, len(labels)):
         weights = bootstrap_weights(labels, count, rng, rescaled=True)
         means.append(np.mean([statistic.weighted(weights) for statistic in statistics], axis=0))
+    drawn = np.concatenate(means)
+    if reason := undefined_samples(drawn):
+        return reason
     without = np.mean([statistic.leave_one_out() for statistic in statistics], axis=0)
     shares = share_variance(influences(without, labels), labels)
-    return float(np.concatenate(means).var(ddof=1)) + shares
+    return float(drawn.var(ddof=1)) + shares

@@ -189,6 +189,8 @@ def find_slices(
     n = len(table)
     numbers, measured = _numbers(table, losses)
     first = first_half(table.ids, seed)
+    if minimum < 1:
+        raise EvaluationError(f"minimum {minimum}: a slice needs at least 1 example")
     if first.sum() < 2 * minimum:
         raise EvaluationError(
             f"{table.source}: half of {n} examples is not two slices of {minimum}; lower the"

@@ -10,6 +10,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
+from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.calibration_errors import confidence_and_correct
 from jaxtransfer.evaluation.intervals import chunks
 from jaxtransfer.evaluation.perfect_calibration import NOTHING, CalibrationStatistic
@@ -101,7 +102,12 @@ def smoothed_error(table: Predictions, bandwidth: float) -> float:
     """The mean absolute smoothed gap of the predicted class at a given bandwidth in (0, 1].
 
     Blasiok and Nakkiran (2023), definition 8.
+
+    Raises:
+      EvaluationError: if the bandwidth is not in (0, 1].
     """
+    if not 0 < bandwidth <= 1:
+        raise EvaluationError(f"bandwidth {bandwidth} is not in (0, 1]")
     statistic = smooth_calibration_error(table)
     masses = statistic._spread @ statistic._gaps / len(table)
     return float(_mean_absolute(_smooth(_cosines(masses[None]), np.array([bandwidth])))[0])

@@ -48,13 +48,13 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def weighted(self, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r"]:
-        """The statistic when example i counts weights[:, i] times."""
+        """The statistic when example i counts weights[:, i] times; not finite where that has none."""
 
     @abc.abstractmethod
     def leave_one_out(self) -> Float[np.ndarray, "n"]:
         """The statistic without each example; arbitrary where the example is alone in its class."""
 
-    @property
+    @functools.cached_property
     def value(self) -> float:
         """The statistic of the table."""
         return float(self.weighted(np.ones((1, len(self.labels))))[0])
@@ -160,11 +160,12 @@ class SumsStatistic(Statistic):
 
     def weighted(self, weights):
         """See Statistic."""
-        return self.function(weights @ self.numbers)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            return self.function(weights @ self.numbers)
 
     def leave_one_out(self):
         """See Statistic."""
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             return self.function(self.numbers.sum(axis=0) - self.numbers)
 
 

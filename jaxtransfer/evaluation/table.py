@@ -60,6 +60,14 @@ class Predictions(Rows):
     def _labels(self, classes: tuple[str, ...]) -> np.ndarray:
         ids = self.ids
         labels = labels_of(self.labels, classes, self.source)
+        if labels.dtype.kind == "f" and labels.shape == ids.shape:
+            broken = np.flatnonzero(labels != np.floor(labels))
+            if broken.size:
+                row = broken[0]
+                raise EvaluationError(
+                    f"{self.source}: column 'label', row {row} (id {str(ids[row])!r}):"
+                    f" {labels[row]} is no class ({broken.size} such rows)"
+                )
         if labels.dtype.kind not in "iu" or labels.shape != ids.shape:
             raise EvaluationError(
                 f"{self.source}: column 'label' must be integers of shape {ids.shape},"
@@ -90,9 +98,6 @@ class Predictions(Rows):
 
     @classmethod
     def _from_columns(cls, columns: Columns) -> dict[str, Any]:
-        for name in ("id", "label"):
-            if name not in columns:
-                columns.need(name)
         labels = columns.need("label")
         logits, named, normalised = read_logits(columns, exclusive=True)
         classes = columns.find("classes")
@@ -184,6 +189,7 @@ def read_logits(
         if logits is None:
             columns.asked.append("probabilities")
             logits = columns.need("logits")
+        _check_matrix(logits, "logits", columns.source, exclusive)
         if exclusive and _is_one_column(logits):
             logits = np.stack([np.zeros(len(logits)), logits.reshape(-1)], axis=1)
             named = None
@@ -194,6 +200,7 @@ def read_logits(
         raise EvaluationError(
             f"{columns.source}: column 'probabilities' must be real numbers, not {found.dtype}"
         )
+    _check_matrix(found, "probabilities", columns.source, exclusive)
     given = found.astype(np.float64)
     outside = ~((given >= 0) & (given <= 1))
     if outside.any():
@@ -207,8 +214,6 @@ def read_logits(
     if _is_one_column(given):
         flat = given.reshape(-1)
         return np.log(_positive(np.stack([1 - flat, flat], axis=1))), None, True
-    if given.ndim != 2:
-        return given, named, False
     total = given.sum(axis=1)
     wrong = np.abs(total - 1)
     if wrong.max(initial=0.0) > NEAR:
@@ -220,6 +225,16 @@ def read_logits(
     if wrong.max(initial=0.0) > EXACT:
         given = given / total[:, None]
     return np.log(_positive(given)), named, True
+
+
+def _check_matrix(array: np.ndarray, name: str, source: str, exclusive: bool) -> None:
+    if (array.ndim == 2 and array.shape[1] > 0) or (array.ndim == 1 and exclusive):
+        return
+    expected = "(rows, classes), or (rows,) of the second of two classes" if exclusive else ""
+    raise EvaluationError(
+        f"{source}: column {name!r} must be real numbers of shape"
+        f" {expected or '(rows, classes)'}, not {array.dtype} of shape {array.shape}"
+    )
 
 
 def _is_one_column(array: np.ndarray) -> bool:

@@ -46,5 +46,7 @@ def _kind_of(columns: formats.Columns) -> str:
     if columns.has("prediction"):
         return Regression.kind
     if "label" in columns:
-        return MultiLabel.kind if columns["label"].ndim == 2 else Predictions.kind
+        # Lists of different length are an array of arrays.
+        several = columns["label"].ndim == 2 or columns["label"].dtype.kind == "O"
+        return MultiLabel.kind if several else Predictions.kind
     return MultiLabel.kind if columns.has("label") else Predictions.kind

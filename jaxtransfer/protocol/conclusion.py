@@ -7,7 +7,7 @@ read afterwards, adds to it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.protocol.decision import Comparison, Verdict
+from jaxtransfer.protocol.decision import Comparison, Verdict, may_exceed
 
 
 def conclude(
@@ -43,7 +43,7 @@ def conclude(
         for verdict in verdicts.values()
         if verdict.comparison is not None
         and verdict.comparison.second == chosen
-        and _may_exceed(verdict.comparison, margin)
+        and may_exceed(verdict.comparison, margin)
     ]
     if open_rungs:
         excludes = "its interval does not" if len(open_rungs) == 1 else "their intervals do not"
@@ -80,14 +80,6 @@ def _better_than(chosen: str, comparisons: Sequence[Comparison]) -> list[str]:
         elif item.first == chosen and gain < 0:
             found.append(f"{item.second} {-value:+.3f} [{-high:+.3f}, {-low:+.3f}]")
     return found
-
-
-def _may_exceed(comparison: Comparison, margin: float) -> bool:
-    """Whether the interval holds an improvement by more than the margin."""
-    if comparison.ci is None:
-        return False
-    low, high = comparison.ci
-    return (high if comparison.difference.maximise else -low) > margin
 
 
 def _chosen(

@@ -29,7 +29,7 @@ from jaxtransfer.evaluation.calibration import reliability
 from jaxtransfer.evaluation.cross_fitting import cross_fitted_probabilities
 from jaxtransfer.evaluation.errors import flips
 from jaxtransfer.evaluation.features import Features
-from jaxtransfer.evaluation.groups import by_group
+from jaxtransfer.evaluation.intersections import by_every_group
 from jaxtransfer.evaluation.label_errors import find_label_errors
 from jaxtransfer.evaluation.outlier_metrics import compare_detectors
 from jaxtransfer.evaluation.outliers import fit_detectors
@@ -43,6 +43,7 @@ from jaxtransfer.protocol import settings as settings_of
 from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.learnt import sentences
 from jaxtransfer.protocol.problem import CALIBRATION, TEST, TRAIN, Problem, prepare
+from jaxtransfer.protocol.sample_efficiency import sample_efficiency
 from jaxtransfer.protocol.workdir import write_json
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.predict import extract_features
@@ -104,6 +105,22 @@ class _Subject:
             source=name,
         )
 
+    def frozen(self, table: Table) -> Features:
+        """What the pretrained encoder gives, before any adaptation."""
+        probe = adapt(
+            self.problem.model(0),
+            from_description({"method": "linear_probe"}),
+            rng=jax.random.key(0),
+        )
+        found = extract_features(
+            probe,
+            probe.variables,
+            Examples(table, self.problem.encoder.preprocess),
+            batch_size=BATCH,
+            compiled=self.compiled,
+        )
+        return Features(ids=table.ids, features=found, labels=table.labels, source="frozen encoder")
+
 
 def examine(
     workdir: pathlib.Path,
@@ -141,6 +158,7 @@ def examine(
         ("calibration", _calibration),
         ("groups and slices", _groups),
         ("errors, labels and leakage", _errors),
+        ("sample efficiency", _growth),
         ("serving cost", _cost),
         ("outliers", _outliers),
         ("corruptions", _robustness),
@@ -232,7 +250,8 @@ def _groups(subject: _Subject) -> dict[str, Any]:
         columns[name] = cut_at_quantiles(size, 4, name=name)
     grouped = dataclasses.replace(table, groups=columns)
     metrics = list(dict.fromkeys(["accuracy", subject.record["task"]["metric"], "nll"]))
-    found = {"groups": {key: by_group(grouped, key, metrics).to_json() for key in columns}}
+    reports = by_every_group(grouped, metrics)
+    found = {"groups": {key: report.to_json() for key, report in reports.items()}}
     if len(test) < FEWEST_TO_SEARCH:
         # Two halves, and in each a slice and its rest of twenty.
         return found
@@ -247,17 +266,7 @@ def _errors(subject: _Subject) -> dict[str, Any]:
     labels = test.labels
     assert labels is not None
     # Features of the frozen encoder have not seen a label; each probe has not seen its fold's.
-    probe = adapt(
-        problem.model(0), from_description({"method": "linear_probe"}), rng=jax.random.key(0)
-    )
-    frozen = extract_features(
-        probe,
-        probe.variables,
-        Examples(test, problem.encoder.preprocess),
-        batch_size=BATCH,
-        compiled=subject.compiled,
-    )
-    p = cross_fitted_probabilities(frozen, labels, len(problem.classes))
+    p = cross_fitted_probabilities(subject.frozen(test).features, labels, len(problem.classes))
     out = Predictions(
         ids=test.ids,
         labels=labels,
@@ -284,6 +293,22 @@ def _other_rung(subject: _Subject) -> Mapping[str, Any] | None:
     rungs = [one for one in subject.record["rungs"] if one["name"] != subject.rung["name"]]
     probes = [one for one in rungs if one["method"].get("method") == "linear_probe"]
     return next(iter([*probes, *reversed(rungs)]), None)
+
+
+def _growth(subject: _Subject) -> dict[str, Any]:
+    problem = subject.problem
+    train, test = (
+        subject.frozen(problem.table.take(problem.splits[name])) for name in (TRAIN, TEST)
+    )
+    task = subject.record["task"]
+    found = sample_efficiency(
+        train,
+        test,
+        classes=problem.classes,
+        metric=task["metric"],
+        confidence=task["confidence"],
+    )
+    return {"sample_efficiency": found}
 
 
 def _cost(subject: _Subject) -> dict[str, Any]:
@@ -347,7 +372,8 @@ def _robustness(subject: _Subject) -> dict[str, Any]:
             tables[kind, severity] = subject.predictions(changed)
     if size is not None:
         clean = corruptions.corrupted(clean, kind=kinds[0], severity=0, seed=extent.seed, size=size)
-    found = robustness(subject.predictions(clean), tables, "accuracy", seed=extent.seed)
+    metric = subject.record["task"]["metric"]
+    found = robustness(subject.predictions(clean), tables, metric, seed=extent.seed)
     return {"robustness": found.to_json()}
 
 

@@ -15,6 +15,7 @@ def sentences(parts: Mapping[str, Any]) -> list[str]:
         _outliers(parts),
         _slices(parts),
         _calibration(parts),
+        _more_labels(parts),
         _labels(parts),
         _leakage(parts),
     ]
@@ -25,7 +26,8 @@ def _interval(document: Mapping[str, Any]) -> str:
     value, ci = document["value"], document.get("ci")
     if value is None:
         return f"undefined ({document.get('undefined')})"
-    return f"{value:.3f}" + (f" [{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
+    shown = f"{value:.3f}" + (f" [{ci[0]:.3f}, {ci[1]:.3f}]" if ci else "")
+    return shown.replace("-", "\N{MINUS SIGN}")
 
 
 def _robustness(parts: Mapping[str, Any]) -> str | None:
@@ -97,6 +99,19 @@ def _calibration(parts: Mapping[str, Any]) -> str | None:
         f" calibration split, {found['after']['ece']['value']:.3f}; the NLL changes by"
         f" {_interval(change)}."
     )
+
+
+def _more_labels(parts: Mapping[str, Any]) -> str | None:
+    found = parts.get("sample_efficiency")
+    if not found or not found["curves"]:
+        return None
+    curve = found["curves"][-1]
+    last, promises = curve["points"][-1], found["laws"][curve["method"]]["promises"]
+    said = f"A {curve['method']} on the frozen encoder has {found['metric']} {_interval(last)} with {last['train']} labels"
+    if not promises:
+        return f"{said}."
+    first = promises[0]
+    return f"{said}; its power law promises {_interval(first['metric'])} with {first['train']:g}."
 
 
 def _labels(parts: Mapping[str, Any]) -> str | None:

@@ -1,8 +1,10 @@
 """Measures predictions that a run has written: one table, or all of a work directory, split by split."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.definition import Definition, Measured
@@ -24,6 +26,17 @@ def is_halved(table: Rows, split: str | None) -> bool:
     return split == VALIDATION and VALIDATION not in names and {TUNE, ACCEPT} <= names
 
 
+def rows_of(table: Rows, split: str | None) -> Rows:
+    """The rows of one split, or all rows where `split` is None; `validation` may be both halves.
+
+    Raises:
+      EvaluationError: if the table has no such split, naming those it has.
+    """
+    if is_halved(table, split):
+        return concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+    return table if split is None else table.select(split)
+
+
 def measure_split(
     table: Rows,
     split: str | None,
@@ -38,13 +51,12 @@ def measure_split(
     Raises:
       EvaluationError: if the table has no such split, naming those it has.
     """
+    measured = measure(rows_of(table, split), metrics, confidence=confidence)
     if not is_halved(table, split):
-        rows = table if split is None else table.select(split)
-        return measure(rows, metrics, confidence=confidence)
-    both = concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+        return measured
     return {
         name: dataclasses.replace(value, definition=f"{value.definition}; {BOTH_HALVES}")
-        for name, value in measure(both, metrics, confidence=confidence).items()
+        for name, value in measured.items()
     }
 
 
@@ -75,12 +87,50 @@ def load_tables(path: pathlib.Path) -> list[Rows]:
     """The predictions of a file, or of every run in a work directory.
 
     Raises:
-      WorkdirError: if a directory holds none.
+      WorkdirError: if a directory holds none, or not all that its ladder has run.
       EvaluationError: if a file cannot be read.
     """
     if not path.is_dir():
         return [load_table(path)]
+    _check_whole(path)
     found = sorted((path / "predictions").glob("*.npz"))
     if not found:
         raise WorkdirError(f"{path} holds no predictions/*.npz; is the run finished?")
     return [load_table(file) for file in found]
+
+
+def _check_whole(workdir: pathlib.Path) -> None:
+    """Finds a ladder that has not finished, or whose tables are not all there any more.
+
+    Raises:
+      WorkdirError: naming the file that is missing or damaged.
+    """
+    record = _read(workdir / "record.json")
+    if record is None:
+        run = _read(workdir / "run.json")
+        if run is not None and run.get("verb") == "ladder":
+            raise WorkdirError(
+                f"{workdir / 'record.json'} is missing: the ladder has not finished. Run the same"
+                " command again, it goes on from there; or evaluate its tables one by one"
+            )
+        return
+    for rung in record.get("rungs", ()):
+        for seed in rung["seeds"]:
+            table = workdir / "predictions" / f"{rung['name']}-seed{seed}.npz"
+            if not table.is_file():
+                raise WorkdirError(
+                    f"{table} is missing, which {workdir / 'record.json'} counts: run the ladder on"
+                    f" {workdir} again to complete it"
+                )
+
+
+def _read(path: pathlib.Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise WorkdirError(f"{path} is damaged: it holds no JSON object")
+    return found

@@ -212,7 +212,7 @@ def _check_metric(name: str, examples: Mapping[str, Examples]) -> None:
             logits=np.eye(len(classes))[labels],
             classes=classes,
         )
-        statistic = definition(name).prepare(table)
+        statistic = definition(name).statistic(table)
         if isinstance(statistic, Undefined):
             raise DataError(
                 f"{name} is undefined on the {half} half of validation: {statistic.reason};"

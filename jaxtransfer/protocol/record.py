@@ -20,9 +20,12 @@ ACCEPTANCE = (
     "Learning rates are chosen by {metric} on one half of validation ({tune} examples) with seed"
     " {tuning_seed}. On the other half ({accept} examples), a rung replaces the incumbent when the"
     " difference in {metric}, paired over examples and over the seeds {seeds}, exceeds {margin:g}"
-    " with p at most {alpha:.3g}, adjusted by Holm over the rungs above that incumbent; the rate is"
-    " that of each incumbent's family. Test predictions are read once, after the decision."
+    " with p at most {alpha:.3g}, adjusted by Holm over {family}. Test predictions are read once, after the decision."
 )
+FAMILIES = {
+    "incumbent": "the rungs above that incumbent; the rate is that of each incumbent's family",
+    "all": "all pairs of rungs of the ladder; the rate is that of the whole ladder",
+}
 
 
 def build(
@@ -34,6 +37,7 @@ def build(
     chosen: str,
     conclusion: Sequence[str],
     command: str,
+    sections: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of a finished ladder.
 
@@ -46,6 +50,7 @@ def build(
       chosen: name of the rung that was chosen.
       conclusion: sentences.
       command: how to run the ladder again.
+      sections: further plain values by their key, such as `criterion`, `plan` and `transfer`.
     """
     settings = problem.settings
     rule = settings.acceptance
@@ -65,6 +70,7 @@ def build(
                 seeds=list(settings.seeds),
                 margin=rule.margin,
                 alpha=1 - rule.confidence,
+                family=FAMILIES[rule.family],
             ),
         },
         "data": dict(problem.card),
@@ -75,6 +81,7 @@ def build(
         "conclusion": list(conclusion),
         "versions": versions(),
         "environment": environment(),
+        **(sections or {}),
         "command": command,
         "config": settings.to_json(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

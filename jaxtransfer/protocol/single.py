@@ -42,6 +42,10 @@ def run(
       WorkdirError: if the work directory belongs to another run, or is in use.
     """
     chosen = settings.rung(rung)
+    if chosen.is_ensemble:
+        raise ConfigError(
+            f"rung {rung!r} averages the seeds of another one and trains nothing; train that one"
+        )
     check(settings, (chosen,))
     rates = cells.rates_of(chosen)
     if learning_rate is not None and not rates:
@@ -50,7 +54,11 @@ def run(
     number = settings.seeds[0] if seed is None else seed
     grid = () if rate is None else (rate,)
     alone = dataclasses.replace(
-        settings, rungs=(dataclasses.replace(chosen, learning_rates=grid),), seeds=(number,)
+        settings,
+        rungs=(dataclasses.replace(chosen, learning_rates=grid),),
+        seeds=(number,),
+        negative_transfer=False,
+        references=(),
     )
     check_free(workdir, alone)
     problem = prepare(alone)

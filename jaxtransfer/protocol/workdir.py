@@ -14,7 +14,7 @@ import numpy as np
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
-from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.protocol.settings import LadderSettings, without_criterion
 from jaxtransfer.train import lock
 from jaxtransfer.train.checkpoint import writing
 
@@ -24,7 +24,8 @@ RUN = "run.json"
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
     """Finds whether a work directory may be used by a run; writes nothing.
 
-    A directory of other settings in which no cell was finished or saved may be taken over.
+    A directory of other settings in which no cell was finished or saved may be taken over. One whose
+    criterion alone differs may be gone on with: no cell depends on it.
 
     Raises:
       WorkdirError: if it belongs to a run with other settings (naming the first that differ), is
@@ -46,7 +47,10 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
                 " --workdir, or empty it"
             )
     elif found.get("config_hash") != settings.hash and _has_work(workdir):
-        changed = _differences(found.get("config", {}), settings.to_json())
+        config, own = found.get("config", {}), settings.to_json()
+        if "acceptance" in config and without_criterion(config) == without_criterion(own):
+            return
+        changed = differences(config, own)
         raise WorkdirError(
             f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
             " choose another --workdir, or remove it"
@@ -85,13 +89,16 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
     if found is not None and _has_work(workdir):
         for kind in ("hashes", "versions"):
             for name, value in facts[kind].items():
+                if name == "config":
+                    continue  # its owner is checked, and the criterion may have changed
                 began = found.get(kind, {}).get(name)
                 if began != value:
                     raise WorkdirError(
                         f"{workdir} was begun with other {name} ({str(began)[:12]}, now"
                         f" {value[:12]}): restore it, or choose another --workdir"
                     )
-        facts = {**found, "verb": verb}
+        config = {key: facts[key] for key in ("config", "config_hash", "hashes")}
+        facts = {**found, **config, "verb": verb}
     if facts != found:
         write_json(workdir / RUN, facts)
 
@@ -105,6 +112,11 @@ def _has_work(workdir: pathlib.Path) -> bool:
     """Whether a cell is finished, or the training of one has saved a checkpoint."""
     patterns = ("*/*/cell.json", "*/*/train/**/checkpoints/step_*")
     return any(True for pattern in patterns for _ in (workdir / "cells").glob(pattern))
+
+
+def finished_cells(workdir: pathlib.Path) -> int:
+    """Number of cells that are finished."""
+    return sum(1 for _ in (workdir / "cells").glob("*/*/cell.json"))
 
 
 def _read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -152,7 +164,8 @@ def _png(image: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _differences(old: Any, new: Any, place: str = "config") -> list[str]:
+def differences(old: Any, new: Any, place: str = "config") -> list[str]:
+    """Where two trees of plain values differ, in words, each place with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         parts = [(f".{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
@@ -160,7 +173,7 @@ def _differences(old: Any, new: Any, place: str = "config") -> list[str]:
     else:
         return [] if old == new else [f"{place} is {_short(old)} there and {_short(new)} here"]
     return [
-        line for key, before, now in parts for line in _differences(before, now, f"{place}{key}")
+        line for key, before, now in parts for line in differences(before, now, f"{place}{key}")
     ]
 
 

@@ -133,6 +133,8 @@ def test_impossible_options_are_refused():
         similar_embeddings(np.ones((2, 2)), threshold=0)
     with pytest.raises(DataError, match="distance 64"):
         similar_images([], distance=64)
+    with pytest.raises(DataError, match="threshold 2 of the correlation"):
+        similar_images([], threshold=2)
     with pytest.raises(DataError, match="image 1 has shape"):
         perceptual_hashes([np.zeros((4, 4)), np.zeros(4)])
 
@@ -181,4 +183,18 @@ def test_a_scaled_brightened_or_noisy_picture_is_found_and_a_different_one_is_no
     found = similar_images(images)
     assert sorted(found.pairs.tolist()) == [[0, 12], [1, 13], [2, 14]]
     assert found.without.tolist() == [15]
-    assert found.threshold == 1 - 6 / 64
+    assert found.threshold == 0.95
+
+
+def test_a_pair_that_the_hash_proposes_needs_thumbnails_that_correlate():
+    # Two blurred strokes of one shape have one hash; the second has a hook that the first has not.
+    rows, columns = np.mgrid[:32, :32]
+    stroke = 200 * np.exp(-(((columns - 16) / 5.0) ** 2) - ((rows - 16) / 9.0) ** 2)
+    hook = 150 * np.exp(-(((columns - 24) / 3.0) ** 2) - ((rows - 26) / 3.0) ** 2)
+    images = [stroke, stroke + hook, 0.5 * stroke + 30]
+    correlation = np.corrcoef([image.ravel() for image in images])
+    assert 0.9 < correlation[0, 1] < 0.95
+    assert len(similar_images(images, distance=32, threshold=0.9)) == 3
+    found = similar_images(images, distance=32)
+    assert found.pairs.tolist() == [[0, 2]]
+    assert found.similarity.tolist() == pytest.approx([1.0], abs=1e-12)

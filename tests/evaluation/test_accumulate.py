@@ -127,3 +127,11 @@ def test_nothing_counted_and_a_class_without_examples_are_said():
         accumulate.areas(counts, np.zeros(2, int), 2)
     with pytest.raises(EvaluationError, match="1 classes"):
         accumulate.start(1)
+
+
+def test_counts_of_one_class_define_no_correlation():
+    counts = accumulate.update(accumulate.start(2), np.eye(2)[[1, 1]], np.array([1, 1]))
+    found = accumulate.finish(counts)
+    assert found["accuracy"] == 1.0
+    assert found["mcc"] is None
+    assert found["cohen_kappa"] is None

@@ -94,6 +94,20 @@ def test_an_empty_class_and_misfits_are_refused():
         nearest_class_mean(np.eye(2), np.array([0, 1, 1]), np.eye(2), classes=2)
 
 
+def test_a_head_of_nearest_means_is_never_nan():
+    labels = np.array([0, 1])
+    for features, classes, message in (
+        (np.eye(2), 3, "class 2 has no training example"),
+        (np.array([[1.0, 2], [np.nan, 1]]), 2, "feature 0 of row 1 is nan"),
+        (np.ones(2), 2, r"features \(2,\) must be"),
+        (np.ones((3, 2)), 2, "3 rows of features have 2 labels"),
+    ):
+        with pytest.raises(EvaluationError, match=message):
+            nearest_mean_head(features, labels, classes=classes)
+    with pytest.raises(EvaluationError, match="1 class leaves nothing to tell apart"):
+        nearest_mean_head(np.eye(2), np.array([0, 0]), classes=1)
+
+
 def test_the_nearest_mean_as_a_head_gives_the_same_probabilities():
     rng = np.random.default_rng(5)
     labels = np.arange(30) % 3

@@ -94,3 +94,14 @@ def test_what_cannot_be_cross_fitted_is_refused():
         fit_probe(FEATURES, LABELS, 3, l2=0)
     with pytest.raises(EvaluationError, match="did not converge in 2 iterations"):
         fit_probe(FEATURES, LABELS, 3, iterations=2)
+
+
+def test_a_probe_of_labels_that_do_not_fit_is_refused():
+    for labels, message in (
+        (np.array([0, -1]), "outside the 2 classes"),
+        (np.array([0, 2]), "outside the 2 classes"),
+        (np.array([0, 1, 1]), "2 rows of features need as many integer labels"),
+        (np.array([0.0, 1.0]), "not float64"),
+    ):
+        with pytest.raises(EvaluationError, match=message):
+            fit_probe(np.eye(2), labels, 2)

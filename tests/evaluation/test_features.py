@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import EvaluationError
+from jaxtransfer.evaluation.drift import Batch
 from jaxtransfer.evaluation.features import Features
 
 
@@ -79,3 +80,21 @@ def test_what_is_needed_and_lacking_is_named():
         table(labels=None).need("logits", "label")
     with pytest.raises(EvaluationError, match="no row of split 'z'; it has"):
         table().select("z")
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (np.array([True]), r"a mask of shape \(1,\) cannot choose among 3 rows"),
+        (np.ones((3, 2), bool), r"a mask of shape \(3, 2\) cannot choose"),
+        ([7], "rows cannot be taken: index 7"),
+        ([], "the (table|batch) has no rows"),
+    ],
+)
+def test_rows_that_cannot_be_taken_are_refused_by_name(indices, message):
+    features = Features(ids=[1, 2, 3], features=np.eye(3), source="f.npz")
+    batch = Batch(ids=[1, 2, 3], features=np.eye(3), source="f.npz")
+    for rows in (features, batch):
+        assert rows.take(slice(1, None)).ids.tolist() == ["2", "3"]
+        with pytest.raises(EvaluationError, match=f"f.npz: {message}"):
+            rows.take(indices)

@@ -142,6 +142,19 @@ def test_pairs_of_query_and_item_need_no_id(tmp_path):
         ("id,label,prediction\na,x,2\n", "column 'label', row 0: 'x' is no number"),
         ("id,label_a,label_b,logits_a,logits_c\na,1,0,1,2\n", r"are of \['a', 'b'\]"),
         ("id,label_a,label_b,logits_a,logits_b\na,1,2,1,2\n", "class 'b': 2 is neither 0 nor 1"),
+        ("id,label,logits_0,logits_1\na,0,1,2\n,0,1,2\n", "column 'id', row 1: there is no value"),
+        ("id,label,logits_0,logits_1\na,,1,2\n", "column 'label', row 0: there is no value"),
+        ("id,label,logits_0,logits_1,split\na,1,1,2,\n", "column 'split', row 0: there is no"),
+        ("id,label,logits_0,logits_1\na,0,1,2\nb,99999999999999999999,1,2\n", "row 1: '99999"),
+        ("label,prediction\n1,2\n", r"column 'id' is missing; the file has \['label', 'pred"),
+        ("label_a,logits_a\n1,2\n", "column 'id' is missing"),
+        ("query,relevance,score\nq,1,2\n", "column 'id' is missing"),
+        ("loss,tokens\n1,2\n", "column 'id' is missing"),
+        ("id,label_a,label_b,prediction_a,prediction_c\nx,1,2,1,2\n", r"'prediction_...' of \['a'"),
+        ("id,losses_0,losses_1\na,1,-2\n", "column 'losses', row 0, token 1: -2.0 is no finite"),
+        ("id,losses_0,mask_0\na,1,1\nb,nan,1\n", "column 'losses', row 1, token 0: nan is no fin"),
+        ("id,losses_0,mask_0\na,1,1\nb,2,0\n", "column 'losses', row 1: no token has a loss"),
+        ("id,losses_0,mask_0\na,1,1\nb,2,0.5\n", "column 'mask', row 1, token 0: 0.5 is neither"),
     ],
 )
 def test_a_malformed_text_file_is_refused_by_column_and_row(tmp_path, text, message):
@@ -158,6 +171,97 @@ def test_columns_of_several_labels_are_matched_by_name(tmp_path):
     table = load_table(path)
     assert table.classes == ("a", "b")
     assert table.logits.tolist() == [[2.0, -1.0]]
+
+
+def test_quantities_of_a_text_file_are_matched_by_name(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,label_a,label_b,prediction_b,prediction_a\nx,1,5,50,10\n")
+    table = load_table(path)
+    assert table.labels.tolist() == [[1.0, 5.0]]
+    assert table.values.tolist() == [[10.0, 50.0]]
+
+
+def test_an_empty_text_has_quotes_in_csv_and_is_no_missing_one(tmp_path):
+    table = Predictions(
+        ids=[1, 2], labels=[0, 1], logits=np.eye(2), classes="ab", groups={"site": ["", "x"]}
+    )
+    assert load_table(table.save(tmp_path / "t.csv")).groups["site"].tolist() == ["", "x"]
+
+
+@pytest.mark.parametrize("raw", ["id,label,logits_ä,logits_b\nx,b,1,2\n", "id,label\nä,1\n"])
+def test_a_text_file_that_is_not_utf_8_is_refused_by_name(tmp_path, raw):
+    (tmp_path / "t.csv").write_bytes(raw.encode("latin-1"))
+    with pytest.raises(EvaluationError, match=r"t\.csv: not a readable CSV file in UTF-8"):
+        load_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"logits": [[1.0, 2], [1]]}, "column 'logits', row 1: 1 values, and row 0 has 2"),
+        ({"probabilities": [[0.5, 0.5], []]}, "column 'probabilities', row 1: 0 values"),
+        ({"logits": [[1.0, 2], [1, None]]}, "column 'logits', row 1: a value of the list is miss"),
+        ({"logits": [[[1.0], [2.0]], [[1.0], [2.0]]]}, "column 'logits' holds lists of list"),
+        ({"logits": [["1", "2"], ["1", "2"]]}, "column 'logits' holds lists of string"),
+        ({"logits": [[], []]}, "column 'logits' holds lists of null"),
+        ({"logits": [[1.0, 2], [1, 2]], "label": [0.0, float("nan")]}, r"row 1 \(id 'b'\): nan is"),
+        ({"logits": [[1.0, 2], [1, 2]], "label": [[1, 0], [1]]}, "column 'label', row 1: 1 values"),
+        ({"losses": [[1.0, 2], [1, 2]], "mask": [[1, 1], [1]]}, "column 'mask', row 1: 1 values"),
+        ({"losses": [[1.0, 2], [1]], "mask": [[1, 1], [1]]}, "lists of losses need no 'mask'"),
+        ({"losses": [[1.0, 2], []]}, "column 'losses', row 1: no token has a loss"),
+        ({"losses": [[1.0, 2], [-1.0]]}, "column 'losses', row 1, token 0: -1.0 is no finite"),
+    ],
+)
+def test_a_malformed_list_of_parquet_is_refused_by_column_and_row(tmp_path, columns, message):
+    columns = {"id": ["a", "b"], "label": [0, 1], **columns}
+    if "losses" in columns:
+        del columns["label"]
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(EvaluationError, match=message) as raised:
+        load_table(tmp_path / "t.parquet")
+    assert "t.parquet" in str(raised.value)
+
+
+def test_a_parquet_file_without_rows_is_refused(tmp_path):
+    schema = pyarrow.schema(
+        {
+            "id": pyarrow.string(),
+            "label": pyarrow.int64(),
+            "logits": pyarrow.list_(pyarrow.float64()),
+        }
+    )
+    parquet.write_table(schema.empty_table(), tmp_path / "t.parquet")
+    with pytest.raises(EvaluationError, match=r"t\.parquet: .*(no rows|shape \(0, 0\))"):
+        load_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"logits": np.ones((2, 2, 1))}, r"column 'logits' must be .* of shape \(2, 2, 1\)"),
+        ({"probabilities": np.ones((2, 0))}, r"column 'probabilities' must be .* shape \(2, 0\)"),
+        ({"logits": np.array([[1, 2], None], object)}, "column 'logits': Object arrays cannot"),
+        ({"logits": np.zeros((2, 2), "i4,f8")}, "column 'logits' holds .*; numbers or texts"),
+        ({"logits": np.eye(2), "label": np.array([0, 0.5])}, r"row 1 \(id 'b'\): 0.5 is no class"),
+        ({"logits": np.eye(2), "group": ["x"]}, r"column 'group' must be strings or integers"),
+        ({"losses": np.ones((2, 2)), "mask": np.full((2, 2), "1")}, "'mask' has shape .* of <U1"),
+    ],
+)
+def test_a_malformed_array_is_refused_by_column_and_row(tmp_path, columns, message):
+    columns = {"id": ["a", "b"], "label": [0, 1], **columns}
+    if "losses" in columns:
+        del columns["label"]
+    np.savez(tmp_path / "t.npz", **columns)
+    with pytest.raises(EvaluationError, match=message) as raised:
+        load_table(tmp_path / "t.npz")
+    assert "t.npz" in str(raised.value)
+
+
+def test_more_digits_than_float64_become_float64():
+    logits = np.array([[0, 1e-40], [1, 0]], np.longdouble)
+    table = Predictions(ids=[1, 2], labels=[0, 1], logits=logits, classes="ab")
+    assert table.logits.dtype == np.float64
+    assert table.logits[0, 1] == 1e-40
 
 
 def test_classes_that_look_like_numbers_of_columns_need_an_npz(tmp_path):

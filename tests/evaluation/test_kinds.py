@@ -246,3 +246,48 @@ def test_a_resample_that_defines_no_value_leaves_no_interval():
         assert found.value is not None
         assert found.ci is None, name
         assert "bootstrap samples do not define the value" in found.undefined
+
+
+def test_a_value_beyond_float64_is_undefined_and_not_infinite():
+    table = TokenLosses(ids=[1, 2], loss=[1e6, 2e6], tokens=[1, 1])
+    found = measure(table, ["nll", "perplexity"], replicates=20)
+    assert found["nll"].value == 1.5e6
+    assert found["perplexity"].value is None
+    assert found["perplexity"].undefined == "its value is inf in float64, n=2"
+    assert value(table, "perplexity") is None
+    pair = paired_difference([table], [table], "perplexity", replicates=20)
+    assert pair.value is None
+    assert "its value is inf" in pair.note
+
+
+def test_samples_that_do_not_define_a_value_leave_its_interval_undefined():
+    """Three rows of which two are equal: many samples have no variance, or no true label."""
+    prices = Regression(ids=[1, 2, 3], labels=[1.0, 1, 2], values=[1.0, 1, 3])
+    others = Regression(ids=[1, 2, 3], labels=[1.0, 1, 2], values=[3.0, 1, 2])
+    tags = [
+        MultiLabel(ids=[1, 2, 3], labels=[[0], [0], [1]], logits=logits, classes="a")
+        for logits in ([[-1.0], [-1.0], [1.0]], [[-1.0], [1.0], [1.0]])
+    ]
+    for a, b, metric in ((prices, others, "pearson"), (*tags, "macro_f1")):
+        alone = measure(a, [metric], replicates=200)[metric]
+        pair = paired_difference([a], [b], metric, replicates=200)
+        seeds = measure_seeds([a, b], [metric], replicates=200)[metric]
+        for found, reason in (
+            (alone, alone.undefined),
+            (pair, pair.note),
+            (seeds, seeds.undefined),
+        ):
+            assert np.isfinite(found.value)
+            assert found.ci is None
+            assert "of 200 bootstrap samples do not define the value" in reason
+        assert pair.p_value is None
+
+
+def test_one_far_value_leaves_no_correlation_of_the_rest_to_rounding():
+    rng = np.random.default_rng(0)
+    labels, values = rng.normal(size=(2, 12))
+    labels[4] = 1e9
+    found = measure(Regression(ids=np.arange(12), labels=labels, values=values), replicates=100)
+    assert found["pearson"].value == pytest.approx(np.corrcoef(labels, values)[0, 1], abs=1e-9)
+    assert found["pearson"].ci is None
+    assert "do not define the value" in found["pearson"].undefined

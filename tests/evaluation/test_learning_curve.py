@@ -200,3 +200,8 @@ def test_pairing_narrows_the_difference():
     width = [np.ptp(a.replicates() - b.replicates()), np.ptp(a.replicates())]
     assert width[0] == 0 < width[1]
     assert all(x.train < y.train for x, y in itertools.pairwise(a.labels))
+
+
+def test_a_curve_measured_on_no_example_is_refused():
+    with pytest.raises(EvaluationError, match="m: n = 0 test examples measure nothing"):
+        curve_from_values({10: [0.5, 0.6]}, method="m", metric="accuracy", n=0)

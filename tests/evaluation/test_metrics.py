@@ -67,7 +67,7 @@ def test_metrics_agree_with_scikit_learn(name):
         "nll": sk.log_loss(y, p, labels=np.arange(p.shape[1])),
         "brier": ((p - one_hot) ** 2).sum(axis=1).mean(),
     }
-    if len(y) > 1:
+    if len(present) > 1 and len(np.unique(predicted)) > 1:
         expected["mcc"] = sk.matthews_corrcoef(y, predicted)
     for metric, number in expected.items():
         assert value(table, metric) == pytest.approx(number, abs=1e-12), metric
@@ -301,6 +301,39 @@ def test_binary_metrics_without_a_denominator_are_undefined_with_their_reason():
     assert "class 'class 1' has no example, n=2" in found["recall"].undefined
     assert "neither there nor predicted" in found["f1"].undefined
     assert found["specificity"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "mcc", "kappa"),
+    [
+        ([1, 1, 1], [1, 1, 1], "all of one class", "all of one and the same class"),
+        ([1, 1, 1], [1, 0, 1], "all of one class", 0.0),
+        ([0, 1, 1], [1, 1, 1], "all of one class", 0.0),
+        ([1], [1], "all of one class", "all of one and the same class"),
+    ],
+)
+def test_a_correlation_of_one_class_is_undefined_and_not_0(labels, predicted, mcc, kappa):
+    found = measure(make(labels, np.eye(2)[predicted]), ["mcc", "cohen_kappa"], replicates=50)
+    for measured, expected in zip(found.values(), (mcc, kappa)):
+        if isinstance(expected, str):
+            assert measured.value is None
+            assert measured.undefined.endswith(f"n={len(labels)}")
+            assert expected in measured.undefined
+        else:
+            assert measured.value == expected
+
+
+def test_samples_without_a_denominator_leave_the_interval_undefined_and_count_no_0():
+    """One positive prediction of 20 is in no sample in a third of the cases."""
+    labels = np.arange(20) % 2
+    logits = np.zeros((20, 2))
+    logits[1, 1] = 1
+    found = measure(make(labels, logits), ["precision", "mcc"], replicates=200)
+    for measured in found.values():
+        assert measured.value is not None
+        assert measured.ci is None
+        assert "of 200 bootstrap samples do not define the value" in measured.undefined
+    assert found["precision"].value == 1.0
 
 
 def test_binary_metrics_are_measured_of_two_classes_only():

@@ -134,6 +134,18 @@ def test_vim_is_residual_of_pca_less_energy():
     assert fit_vim(REFERENCE).complement.shape == (6, 3)
 
 
+def test_vim_of_fewer_examples_than_dimensions_keeps_half_of_what_they_span():
+    rng = np.random.default_rng(3)
+    few = Features(
+        ids=np.arange(12).astype(str),
+        features=rng.normal(size=(12, 40)),
+        logits=rng.normal(size=(12, 3)),
+    )
+    fitted = fit_vim(few, head=(rng.normal(size=(40, 3)), np.zeros(3)))
+    assert fitted.complement.shape == (40, 34)
+    assert np.isfinite(fitted.score(few)).all()
+
+
 def test_vim_needs_a_linear_head_and_a_residual():
     bent = Features(ids=REFERENCE.ids, features=REFERENCE.features, logits=REFERENCE.logits**2)
     with pytest.raises(EvaluationError, match=r"cannot be read as a linear layer.*give head="):

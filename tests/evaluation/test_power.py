@@ -136,3 +136,8 @@ def test_wrong_requests_are_refused():
         power_at(compared(standard_error=None), n=200, seeds=3)
     with pytest.raises(EvaluationError, match="effect inf"):
         to_settle(compared(), effect=math.inf)
+    for margin in (math.nan, math.inf):
+        with pytest.raises(EvaluationError, match=f"margin {margin} is not a difference"):
+            to_settle(compared(), margin=margin)
+        with pytest.raises(EvaluationError, match=f"margin {margin} is not a difference"):
+            power_at(compared(), n=200, seeds=3, margin=margin)

@@ -204,3 +204,8 @@ def test_a_search_of_nothing_is_refused():
         find_slices(table, numeric={"length": np.ones(3)})
     with pytest.raises(EvaluationError, match=r"embeddings have shape \(3, 2\)"):
         find_slices(table, embeddings=np.ones((3, 2)))
+
+
+def test_slices_of_no_example_are_refused():
+    with pytest.raises(EvaluationError, match="minimum 0: a slice needs at least 1 example"):
+        find_slices(table_of(0, n=40), minimum=0)

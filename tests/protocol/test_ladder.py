@@ -223,7 +223,9 @@ def test_rates_that_all_diverge_stop_the_ladder_with_what_was_said(quick, tmp_pa
         ladder.run(from_config(quick), tmp_path / "run")
 
 
-def test_the_hardest_test_examples_are_those_of_highest_loss_over_all_seeds(quick, tmp_path):
+def test_the_examples_kept_are_those_of_highest_loss_and_the_surest_errors_over_all_seeds(
+    quick, tmp_path
+):
     quick["rungs"], quick["seeds"] = ("linear_probe",), (0, 1)
     workdir = tmp_path / "run"
     ladder.run(from_config(quick), workdir)
@@ -233,7 +235,12 @@ def test_the_hardest_test_examples_are_those_of_highest_loss_over_all_seeds(quic
     ]
     losses = [-log_softmax(t.logits)[np.arange(30), t.labels] for t in tables]
     orders = [tables[0].ids[np.argsort(-each)[:12]].tolist() for each in (sum(losses), *losses)]
-    assert list(json.loads((workdir / "examples.json").read_text())) == orders[0]
+    kept = list(json.loads((workdir / "examples.json").read_text()))
+    assert kept[:12] == orders[0]
+    mean = np.mean([np.exp(log_softmax(t.logits)) for t in tables], axis=0)
+    wrong = np.flatnonzero(mean.argmax(axis=1) != tables[0].labels)
+    surest = wrong[np.argsort(-mean.max(axis=1)[wrong])][:12]
+    assert set(kept[12:]) == set(tables[0].ids[surest].tolist()) - set(orders[0])
     assert orders[0] not in orders[1:]
 
 

@@ -1,6 +1,7 @@
 """The verb `monitor`: its exit status, its state from check to check, and what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -128,3 +129,40 @@ def test_an_existing_monitor_is_replaced_on_demand(tmp_path, capsys, fitted):
     main(["monitor", "check", fitted, batch])
     assert main(["monitor", "fit", str(tmp_path / "r.npz"), "--out", fitted, "--replace"]) == 0
     assert not looks(capsys, fitted, batch)[1][0]["repeated"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("rows/features", lambda a: a[:1], r"rows/features has shape \(1, 8\) and not \(400, 8\)"),
+        ("features/offsets", lambda a: a * np.nan, "features/offsets holds a number that is not"),
+        ("confidence/scale", lambda a: a[:0], "confidence"),
+        ("predicted", lambda a: a[:1], r"predicted has shape \(1,\) and not"),
+    ],
+)
+def test_a_damaged_monitor_is_refused_and_neither_alarms_nor_rests(
+    tmp_path, capsys, fitted, name, change, message
+):
+    with np.load(fitted) as archive:
+        arrays = dict(archive)
+    np.savez(fitted, **(arrays | {name: change(arrays[name])}))
+    assert main(["monitor", "check", fitted, write(tmp_path / "1.npz", 1)]) == 2
+    said = capsys.readouterr().err
+    assert "monitor.npz: the monitor is damaged" in said
+    assert said.count("monitor.npz") == 1
+
+
+def test_a_reference_without_spread_or_scale_is_refused_by_file_and_column(tmp_path, capsys):
+    for columns, message in (
+        ({"features": np.zeros((200, 8))}, "r.npz: the median distance .* 'features' is mostly"),
+        (
+            {"features": np.full((200, 8), 1e200)},
+            "r.npz: column 'features', row 0: 1e.200 is larger",
+        ),
+    ):
+        path = write(tmp_path / "r.npz", 0, **columns)
+        assert main(["monitor", "fit", path, "--out", str(tmp_path / "m.npz")]) == 2
+        assert re.search(message, capsys.readouterr().err)
+    good = write(tmp_path / "g.npz", 0)
+    assert main(["monitor", "fit", good, "--out", str(tmp_path / "m.npz"), "--seed", "-1"]) == 2
+    assert "seed -1 is negative" in capsys.readouterr().err

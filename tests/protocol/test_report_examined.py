@@ -31,6 +31,7 @@ from jaxtransfer.protocol.report import (
     examined,
     flipped,
     heatmap,
+    label_curves,
     outlier_detection,
     populations,
     read,
@@ -40,6 +41,7 @@ from jaxtransfer.protocol.report import (
     write_report,
 )
 from jaxtransfer.protocol.report.examination import FORM
+from jaxtransfer.protocol.sample_efficiency import sample_efficiency
 from jaxtransfer.train.latency import Latency, quantile
 from jaxtransfer.train.serving import BatchCost, Figure, ServingCost
 
@@ -58,6 +60,7 @@ KINDS = (
 SECTIONS = {
     "learnt": ("summary",),
     "recalibration": ("recalibration", "reliability", "brier"),
+    "sample-efficiency": ("sample_efficiency",),
     "corruptions": ("robustness",),
     "outliers": ("outliers",),
     "groups": ("groups", "slices"),
@@ -69,9 +72,13 @@ SECTIONS = {
 
 
 BUILDERS = (
-    *(examined.learnt, recalibrated.recalibration, heatmap.corruptions, outlier_detection.outliers),
+    *(examined.learnt, label_curves.sample_efficiency, recalibrated.recalibration),
+    *(heatmap.corruptions, outlier_detection.outliers),
     *(populations.groups, flipped.flips, doubts.doubts, served.serving),
 )
+
+OF_NO_RUNG = (label_curves.sample_efficiency, flipped.flips, doubts.doubts, served.serving)
+"""Sections whose introduction need not say which rung was examined."""
 
 
 def noisier(table, scale, seed):
@@ -116,8 +123,25 @@ def make_examination(workdir):
         "flips": {"of": "nearest_mean", **flips(noisier(test[0], 1.5, 1), test[0]).to_json()},
         "serving": {rung: served_cost().to_json()},
         "pareto": front(record, test[0]).to_json(),
+        "sample_efficiency": grown(test[0].classes),
         **divided(test[0]),
     }
+
+
+def grown(classes, per_class=10):
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(len(classes), 6))
+
+    def features(count, name):
+        labels = np.arange(count) % len(classes)
+        return Features(
+            ids=np.array([f"{name}{row}" for row in range(count)]),
+            features=centres[labels] + 0.9 * rng.normal(size=(count, 6)),
+            labels=labels,
+        )
+
+    train, test = features(per_class * len(classes), "a"), features(150, "b")
+    return sample_efficiency(train, test, classes=classes, metric="macro_f1", confidence=0.95)
 
 
 def divided(table):
@@ -309,7 +333,7 @@ def test_page_is_well_formed_offline_small_and_every_figure_speaks(text):
     assert "http" not in text.replace("http-equiv", "")
     assert len(page.scripts) == 1
     figures = page.named("svg")
-    assert len(figures) == 3 * 2 + 6 + 4
+    assert len(figures) == 4 * 2 + 6 + 4
     assert all(len(f["aria-label"]) > 20 for f in figures)
     regions = [a for _, a in page.elements if a.get("class") == "scroll"]
     assert len(regions) == len(page.named("table"))
@@ -353,7 +377,7 @@ def test_an_examination_of_another_rung_says_so(workdir, found, text):
     assert "not of the chosen" not in text
     data = dataclasses.replace(read(workdir), examination={**found, "rung": "lora"})
     for build in BUILDERS:
-        if build not in (flipped.flips, doubts.doubts, served.serving):
+        if build not in OF_NO_RUNG:
             assert "Of lora" in build(data).introduction
 
 
@@ -509,6 +533,7 @@ def _set(value, *place):
         (_without("groups", "length", "worst"), r"lacks the key 'groups\.length\.worst'"),
         (_without("slices", "slices", 0, "inside"), r"'slices\.slices\[0\]\.inside'"),
         (_without("serving", "bitfit", "batches", 1, "latency", "seconds"), r"latency\.seconds'"),
+        (_without("sample_efficiency", "curves", 0, "points"), r"curves\[0\]\.points'"),
         (_without("pareto", "candidates", 0, "probability"), r"candidates\[0\]\.probability'"),
         (_set(float("nan"), "brier", "brier"), "NaN, which is not JSON"),
     ],

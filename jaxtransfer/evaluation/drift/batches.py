@@ -17,10 +17,13 @@ from jaxtyping import Float, Int
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.formats import read_npz
 from jaxtransfer.evaluation.probabilities import log_softmax
-from jaxtransfer.evaluation.rows import GROUP, strings
+from jaxtransfer.evaluation.rows import GROUP, checked_rows, strings
 
 COLUMNS = ("id", "features", "logits", "classes", "label", "split")
 INPUT = "input_"
+
+LARGEST = 1e18
+"""A monitor keeps its rows in float32, and compares their squares."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,6 +113,12 @@ class Batch:
                 f"{self.source}: column {name!r}, row {row}{place}: {array[tuple(broken[0])]} is"
                 f" not finite ({len(np.unique(broken[:, 0]))} such rows)"
             )
+        large = np.argwhere(np.abs(array) > LARGEST)
+        if large.size:
+            raise EvaluationError(
+                f"{self.source}: column {name!r}, row {large[0][0]}: {array[tuple(large[0])]:g} is"
+                f" larger than {LARGEST:g}, and float32 cannot hold its square; scale the column"
+            )
         return array
 
     def _classes(self, width: int) -> tuple[str, ...]:
@@ -175,7 +184,12 @@ class Batch:
         return digest.hexdigest()
 
     def take(self, indices: Any) -> "Batch":
-        """The batch of some rows, in the order given (indices or a mask)."""
+        """The batch of some rows, in the order given (indices, a slice or a mask).
+
+        Raises:
+          EvaluationError: if a mask is not of shape (n,), or an index is outside the batch.
+        """
+        indices = checked_rows(indices, len(self), self.source)
 
         def rows(column: np.ndarray | None) -> np.ndarray | None:
             return None if column is None else column[indices]

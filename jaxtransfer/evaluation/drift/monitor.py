@@ -48,6 +48,8 @@ class Settings:
             raise EvaluationError(
                 f"the rate of false alarms {self.false_alarms} is not between 0 and 1, as 0.05 is"
             )
+        if self.seed < 0:
+            raise EvaluationError(f"seed {self.seed} is negative; give 0 or more")
         if self.keep < FEWEST_KEPT:
             raise EvaluationError(
                 f"keep = {self.keep} rows are too few; keep at least {FEWEST_KEPT}"
@@ -274,7 +276,10 @@ def fit(reference: Batch, settings: Settings | None = None) -> Monitor:
         "inputs": bool(reference.inputs),
         "confidence": reference.logits is not None,
     }
-    views = {kind: fit_view(kind, fitting) for kind, there in names.items() if there}
+    try:
+        views = {kind: fit_view(kind, fitting) for kind, there in names.items() if there}
+    except EvaluationError as error:
+        raise EvaluationError(f"{reference.source}: {error}") from error
     rows = view_rows(views, baseline, 0)
     return Monitor(
         settings=settings,

@@ -72,7 +72,11 @@ def load(path: str | os.PathLike) -> Monitor:
             " jaxtransfer monitor fit has written"
         )
     try:
-        return _from_arrays(arrays, path)
+        monitor = _from_arrays(arrays, path)
+        _check(monitor)
+        return monitor
+    except EvaluationError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise EvaluationError(
             f"{path}: the monitor is damaged ({type(error).__name__}: {error}); fit it anew"
@@ -112,3 +116,32 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: pathlib.Path) -> Monitor:
         confidence=arrays["confidence"],
         looks=tuple(Look.from_json(look) for look in state["looks"]),
     )
+
+
+def _check(monitor: Monitor) -> None:
+    """Finds arrays that `save` cannot have written: they would alarm, or never do.
+
+    Raises:
+      ValueError: naming the first of them.
+    """
+    rows, examples = len(monitor.rows.look), len(monitor.predicted)
+    shapes: dict[str, tuple[np.ndarray, tuple[int | None, ...]]] = {
+        "rows/predicted": (monitor.rows.predicted, (rows,)),
+        "predicted": (monitor.predicted, (examples,)),
+        "confidence": (monitor.confidence, (examples if "confidence" in monitor.views else 0,)),
+    }
+    if monitor.labels is not None:
+        shapes["labels"] = (monitor.labels, (examples,))
+    for kind, view in monitor.views.items():
+        width = len(view.scale)
+        shapes |= {
+            f"rows/{kind}": (monitor.rows.numbers[kind], (rows, width)),
+            f"{kind}/offsets": (view.offsets, (max(1, len(monitor.classes)), width)),
+            f"{kind}/scale": (view.scale, (width,)),
+            f"{kind}/whitening": (view.whitening, (width, width)),
+        }
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape} and not {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds a number that is not finite")

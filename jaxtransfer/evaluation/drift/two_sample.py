@@ -100,8 +100,8 @@ def median_bandwidth(rows: Float[np.ndarray, "n d"]) -> float:
     median = float(np.median(distances)) if distances.size else 0.0
     if not median > 0:
         raise EvaluationError(
-            f"the median distance among {len(rows)} reference rows is 0: their features are"
-            " mostly equal, so there is no scale to compare by"
+            f"the median distance among {len(rows)} reference rows is 0: column"
+            " 'features' is mostly equal, so there is no scale to compare by; leave it out"
         )
     return median
 

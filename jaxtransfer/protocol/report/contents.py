@@ -12,6 +12,7 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.report.examination import check_examination
 
 SCHEMA = 1
@@ -50,6 +51,7 @@ class ReportData:
         `{"step", "loss"}` and `{"step", "validation/<metric>"}`.
       examples: id to `{"text": ...}` or `{"png": base64}` of the hardest test examples.
       examination: what `examine` has written, or None.
+      diagnosis: what `diagnose` has written, or None.
     """
 
     record: Mapping[str, Any]
@@ -57,6 +59,7 @@ class ReportData:
     histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
     examples: Mapping[str, Mapping[str, str]]
     examination: Mapping[str, Any] | None = None
+    diagnosis: Mapping[str, Any] | None = None
 
     @property
     def rungs(self) -> list[dict[str, Any]]:
@@ -125,7 +128,12 @@ def read(workdir: Path) -> ReportData:
         histories=histories,
         examples=_read_json(workdir / "examples.json"),
         examination=_read_examination(workdir / "examination.json", record),
+        diagnosis=_read_diagnosis(workdir / "diagnosis.json"),
     )
+
+
+def _read_diagnosis(path: Path) -> Mapping[str, Any] | None:
+    return check_diagnosis(_read_json(path), path) if path.is_file() else None
 
 
 def _read_examination(path: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -28,6 +28,8 @@ MAX_MATRIX = 16
 BESIDE = 6
 """Classes whose confusion matrix fits beside the reliability diagram; a larger one stands above it."""
 HARDEST = 9
+SUREST = 3
+"""Errors of the highest confidence that are shown, besides all of a confidence of `SURE`."""
 PAIRS = 12
 SURE = 0.9
 """Probability from which a wrong prediction is called confident."""
@@ -249,8 +251,12 @@ def examples(data: ReportData) -> Section | None:
     if not ranked:
         return None
     # With many classes the surest errors are not always those of the highest loss.
+    wrong = [example for example in ranked if example.predicted != example.label]
+    surest = sorted(wrong, key=lambda example: -example.chance)[:SUREST]
     found = [
-        example for place, example in enumerate(ranked) if place < HARDEST or _is_sure(example)
+        example
+        for place, example in enumerate(ranked)
+        if place < HARDEST or _is_sure(example) or example in surest
     ]
     doubted = _doubted(data)
     seeds = len(data.test_tables)
@@ -287,8 +293,9 @@ def examples(data: ReportData) -> Section | None:
         key="examples",
         title="Hardest examples",
         introduction=(
-            "The test examples on which the chosen rung loses most, averaged over seeds. Wrong"
-            " labels gather here as well as hard cases: read them before trusting the last"
+            "The test examples on which the chosen rung loses most, averaged over seeds, and its"
+            " most confident errors. Wrong labels gather here as well as hard cases: read them before"
+            " trusting the last"
             f" percent. {sum(map(_is_sure, found)) or 'None'} of these {len(found)} are wrong at"
             f" {100 * SURE:.0f} % confidence or more.{note}"
         ),

@@ -118,6 +118,21 @@ FORM: dict[str, Any] = {
         "per_class": [{"label": str, **_FOUR}],
         "flipped": [_FLIP],
     },
+    "sample_efficiency": {
+        **{"metric": str, "n": int, "reason": (str, type(None))},
+        "curves": [
+            {
+                **{"method": str, "seeds": list},
+                "points": [{"train": int, "values": list, **_MEASURED}],
+            }
+        ],
+        "laws": {
+            EACH: {
+                "reason": (str, type(None)),
+                "promises": [{"train": _NUMBER, "metric": _MEASURED}],
+            }
+        },
+    },
     "serving": {
         EACH: {
             **{"device": str, "precision": str},

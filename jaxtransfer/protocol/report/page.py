@@ -10,11 +10,13 @@ from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.report import (
+    diagnosed,
     doubts,
     evidence,
     examined,
     flipped,
     heatmap,
+    label_curves,
     outcome,
     outlier_detection,
     populations,
@@ -34,7 +36,9 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     evidence.learning,
     evidence.errors,
     evidence.examples,
+    diagnosed.diagnosis,
     examined.learnt,
+    label_curves.sample_efficiency,
     recalibrated.recalibration,
     heatmap.corruptions,
     outlier_detection.outliers,

@@ -138,3 +138,12 @@ def hardest(tables: Sequence[Predictions], ids: Sequence[str], count: int) -> li
             )
         )
     return sorted(found, key=lambda example: -example.loss)[:count]
+
+
+def gallery(tables: Sequence[Predictions], count: int) -> list[HardExample]:
+    """What is worth looking at: the `count` hardest examples, and the `count` most confidently wrong ones."""
+    ranked = hardest(tables, tables[0].ids.tolist(), len(tables[0]))
+    wrong = [example for example in ranked if example.predicted != example.label]
+    sure = sorted(wrong, key=lambda example: -example.chance)[:count]
+    kept = {example.id for example in [*ranked[:count], *sure]}
+    return [example for example in ranked if example.id in kept]

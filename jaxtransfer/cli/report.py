@@ -1,0 +1,22 @@
+"""`jaxtransfer report`: write the report of a finished ladder anew."""
+
+import argparse
+import pathlib
+
+from jaxtransfer.cli import config_words
+
+SUMMARY = "write report.html of a finished ladder anew"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what the verb takes."""
+    parser.add_argument("workdir", type=pathlib.Path)
+
+
+def run(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Writes the report and prints where it is."""
+    from jaxtransfer.protocol.report import write_report
+
+    config_words.refuse(words, "report")
+    print(write_report(arguments.workdir))
+    return 0

@@ -1,0 +1,42 @@
+"""`jaxtransfer train`: train one rung of a config."""
+
+import argparse
+import pathlib
+
+from jaxtransfer.cli import config_words
+from jaxtransfer.host_memory import keep_freed_memory
+
+SUMMARY = "train one rung of a config, and write predictions and adapter"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what the verb takes."""
+    config_words.document(parser)
+    parser.add_argument(
+        "--workdir", required=True, type=pathlib.Path, help="where everything is written"
+    )
+    parser.add_argument("--rung", required=True, help="name of the rung, as in config.methods")
+    parser.add_argument("--learning-rate", type=float, help="default: the first of the rung's grid")
+    parser.add_argument("--seed", type=int, help="default: the first of config.seeds")
+
+
+def run(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Trains, and writes predictions and adapter."""
+    from jaxtransfer.protocol import settings, single
+    from jaxtransfer.protocol.checking import check
+
+    keep_freed_memory()
+    for option, value, kind in (
+        ("--learning-rate", arguments.learning_rate, settings.Rate),
+        ("--seed", arguments.seed, settings.Seed),
+    ):
+        if value is not None:
+            check(option, value, kind)
+    single.run(
+        settings.from_config(config_words.load(words)),
+        arguments.workdir,
+        rung=arguments.rung,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+    )
+    return 0
