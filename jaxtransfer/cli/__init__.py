@@ -10,34 +10,44 @@ import sys
 from collections.abc import Sequence
 
 from jaxtransfer.cli import (
+    ablate,
     compare,
     config_words,
+    diagnose,
     evaluate,
     examine,
+    index,
     inspect,
     ladder,
     monitor,
     new,
     report,
+    sweep,
     train,
+    verify,
 )
 from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.version import __version__
 
 VERBS = {
+    "diagnose": diagnose,
     "ladder": ladder,
     "train": train,
+    "sweep": sweep,
+    "ablate": ablate,
     "evaluate": evaluate,
     "compare": compare,
     "examine": examine,
     "report": report,
     "inspect": inspect,
     "monitor": monitor,
+    "verify": verify,
+    "index": index,
     "new": new,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
 DRY_RUN = "print what would run, with its cost where it has one, and touch nothing"
-RESUMABLE = ("ladder", "train")
+RESUMABLE = ("ladder", "train", "sweep", "ablate")
 """Verbs that go on from what they have finished."""
 
 

@@ -39,6 +39,7 @@ from jaxtransfer.evaluation.robustness import robustness
 from jaxtransfer.evaluation.slice_candidates import cut_at_quantiles
 from jaxtransfer.evaluation.slices import find_slices
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol import settings as settings_of
 from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.learnt import sentences
@@ -171,6 +172,7 @@ def examine(
     parts["summary"] = sentences(parts)
     write_json(workdir / FILE, parts)
     _held_out_features(subject).save(workdir / FEATURES)
+    manifest.renew(workdir, [FILE, FEATURES])
     return parts
 
 

@@ -24,6 +24,7 @@ from jaxtransfer.protocol.console import align
 from jaxtransfer.protocol.ladder import check
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem, prepare
 from jaxtransfer.protocol.settings import LadderSettings, RungSettings, train_settings
+from jaxtransfer.protocol.training import objective_of, recipe_of
 from jaxtransfer.protocol.workdir import check_free
 from jaxtransfer.train.abstract_cost import (
     activations,
@@ -259,13 +260,13 @@ class _Costs:
         for index, phase in enumerate(phases):
             is_last = index == len(phases) - 1
             adapted = adapt(self.model, phase, rng=jax.random.key(0), statistics=train.statistics)
-            recipe = cells.recipe_of(train, phase, rung, 1e-3, is_last=is_last)
+            recipe = recipe_of(train, phase, rung, 1e-3, is_last=is_last)
             seen = recipe.steps * recipe.batch_size
             examples = len(self.problem.examples[TRAIN])
             start = adapted.frozen_prefix if examples <= seen else 0
             cost = step_cost(
                 adapted,
-                cells.objective_of(train, is_last=is_last),
+                objective_of(train, is_last=is_last),
                 recipe,
                 self._inputs(adapted, start),
                 start=start,

@@ -93,6 +93,10 @@ def alone_of(
 ) -> LadderSettings:
     """The settings of one rung with one learning rate and seed; arguments and errors as of `run`."""
     chosen = settings.rung(rung)
+    if chosen.is_ensemble:
+        raise ConfigError(
+            f"rung {rung!r} averages the seeds of another one and trains nothing; train that one"
+        )
     check(settings, (chosen,))
     rates = cells.rates_of(chosen)
     if learning_rate is not None and not rates:
@@ -102,4 +106,6 @@ def alone_of(
         settings,
         rungs=(dataclasses.replace(chosen, learning_rates=() if rate is None else (rate,)),),
         seeds=(settings.seeds[0] if seed is None else seed,),
+        negative_transfer=False,
+        references=(),
     )
