@@ -43,15 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Diagnoses, prints the card, and writes it if asked to."""
-    from jaxtransfer.protocol import diagnosing, diagnosis_text, settings
+    from jaxtransfer.protocol import diagnosing, diagnosis_text
 
     keep_freed_memory()
-    chosen = settings.from_config(config_words.load(words))
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
-    domains = dict(_domain(word) for word in arguments.domain)
-    if len(domains) != len(arguments.domain):
-        raise ConfigError(f"--domain names {arguments.domain}: each needs a name of its own")
+    chosen, domains = _asked(arguments, words)
     found = diagnosing.diagnose(
         chosen,
         candidates=arguments.candidate,
@@ -69,6 +64,31 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints which data and backbones would be looked at."""
+    from jaxtransfer.protocol import previews
+
+    chosen, domains = _asked(arguments, words)
+    lines = previews.diagnosis(
+        chosen, candidates=arguments.candidate, domains=domains, workdir=arguments.workdir
+    )
+    print("\n".join(lines))
+    return 0
+
+
+def _asked(arguments: argparse.Namespace, words: list[str]) -> tuple[Any, dict[str, Any]]:
+    """The settings, and the data of each domain."""
+    from jaxtransfer.protocol import settings
+
+    chosen = settings.from_config(config_words.load(words))
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
+    domains = dict(_domain(word) for word in arguments.domain)
+    if len(domains) != len(arguments.domain):
+        raise ConfigError(f"--domain names {arguments.domain}: each needs a name of its own")
+    return chosen, domains
 
 
 def _domain(word: str) -> tuple[str, Any]:

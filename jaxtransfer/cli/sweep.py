@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import shlex
+from typing import Any
 
 from jaxtransfer.cli import config_words
 from jaxtransfer.host_memory import keep_freed_memory
@@ -43,13 +44,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     from jaxtransfer.protocol import settings, sweep
 
     keep_freed_memory()
-    plan = sweep.Plan(
-        sampler=arguments.sampler,
-        trials=arguments.trials,
-        seed=arguments.seed,
-        processes=arguments.processes,
-        confirm=arguments.confirm,
-    )
+    plan = _plan(arguments)
     config = config_words.load(words)
     found = settings.from_config(config)
     options = [
@@ -65,3 +60,36 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         command=shlex.join(["jaxtransfer", "sweep", *words, *options]),
     )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints how many trials there would be, and what they cost."""
+    from jaxtransfer.protocol import planning, settings, sweep
+
+    plan, config = _plan(arguments), config_words.load(words)
+    found = settings.from_config(config)
+    space = sweep.space_of(config, found, arguments.rung)
+    alone = sweep.alone_of(found, rung=arguments.rung, space=space, plan=plan)
+    steps = settings.train_settings(alone, alone.rungs[0]).steps
+    print(
+        planning.of_sweep(
+            alone,
+            arguments.workdir,
+            trials=sweep.whole_trials(plan, steps),
+            said=f"{plan.sampler} search of {', '.join(space.parameters)}: {plan.trials} trials, each"
+            " counted as the rung stands; trials of a head on cached features share their steps",
+        )
+    )
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Any:
+    from jaxtransfer.protocol import sweep
+
+    return sweep.Plan(
+        sampler=arguments.sampler,
+        trials=arguments.trials,
+        seed=arguments.seed,
+        processes=arguments.processes,
+        confirm=arguments.confirm,
+    )

@@ -60,7 +60,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
             sum(cell_count(settings, rung) for rung in ablation.rungs)
         )
         closing.callback(progress.close)
-        problem = _without_test(prepare(settings))
+        problem = without_test(prepare(settings))
         closing.enter_context(claim(workdir, problem, "ablate"))
         for line in problem.introduction():
             progress.say(line)
@@ -84,7 +84,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
     return found
 
 
-def _without_test(problem: Problem) -> Problem:
+def without_test(problem: Problem) -> Problem:
     """The problem with the two halves of validation alone to predict."""
     halves = [problem.splits[name] for name in (TUNE, ACCEPT)]
     examples = Examples(problem.table.take(np.concatenate(halves)), problem.encoder.preprocess)

@@ -52,8 +52,13 @@ class Plan:
         }
 
 
-def make_plan(problem: Problem, workdir: pathlib.Path) -> Plan:
+def make_plan(problem: Problem, workdir: pathlib.Path, *, dry: bool = False) -> Plan:
     """Plans a ladder.
+
+    Args:
+      problem: with its settings.
+      workdir: where the order is kept.
+      dry: keeps nothing, and measures no latency for a budget of it.
 
     Raises:
       ConfigError: if a precondition is about an unknown fact, records cannot be read, nothing is left
@@ -73,7 +78,8 @@ def make_plan(problem: Problem, workdir: pathlib.Path) -> Plan:
     begun = _begun(workdir)
     if begun is None:
         rule, because = _ordered(problem, climbed, facts, workdir)
-        write_json(workdir / FILE, {"rule": rule, "because": because, "missing": missing})
+        if not dry:
+            write_json(workdir / FILE, {"rule": rule, "because": because, "missing": missing})
     else:
         rule, because, kept = begun["rule"], begun["because"], begun["missing"]
         if kept != missing:
@@ -82,7 +88,7 @@ def make_plan(problem: Problem, workdir: pathlib.Path) -> Plan:
                 f" {sorted(missing)}; restore the diagnosis, or choose another --workdir"
             )
     by_name = {rung.name: rung for rung in climbed}
-    over = _over_budget(problem, [by_name[name] for name in because], workdir)
+    over = _over_budget(problem, [by_name[name] for name in because], workdir, dry=dry)
     trained = [rung for rung in climbed if not rung.is_baseline and not rung.is_ensemble]
     if trained and all(rung.name in over for rung in trained):
         raise ConfigError(
@@ -165,7 +171,7 @@ def _promise(rung: RungSettings, past: past_records.PastRecords, cost: str) -> s
 
 
 def _over_budget(
-    problem: Problem, rungs: Sequence[RungSettings], workdir: pathlib.Path
+    problem: Problem, rungs: Sequence[RungSettings], workdir: pathlib.Path, *, dry: bool
 ) -> dict[str, str]:
     """Rungs that cannot fit whatever they find, and why; an ensemble is judged by its members, later."""
     budget = problem.settings.budget
@@ -180,7 +186,7 @@ def _over_budget(
                     f"it trains {count:,} parameters, and the budget is {budget.trainable:,.0f}"
                 )
                 continue
-        if budget.latency_p95_ms is not None:
+        if budget.latency_p95_ms is not None and not dry:
             serving = of_rung(problem, rung, workdir)
             value, (low, _) = serving.latency_p95_ms(problem.settings.acceptance.confidence)
             if low is not None and low > budget.latency_p95_ms:

@@ -110,20 +110,9 @@ def run(
       TrainingError: if every trial diverged.
       WorkdirError: if the work directory or its journal belongs to another sweep or version.
     """
-    chosen = settings.rung(rung)
-    ladder.check(settings, (chosen,))
-    trials.check_space(space, chosen)
-    if plan.sampler == samplers.OPTUNA:
-        study.check_installed()
+    alone = alone_of(settings, rung=rung, space=space, plan=plan)
+    chosen = alone.rungs[0]
     steps = train_settings(settings, chosen).steps
-    if plan.sampler == samplers.HALVING:
-        samplers.halving(plan.trials, steps)
-        if "steps" in space.parameters:
-            raise ConfigError("successive halving sets the steps: take 'steps' out of the space")
-    fresh = tuple(settings.tuning.seed + 1 + number for number in range(plan.confirm))
-    alone = dataclasses.replace(
-        settings, rungs=(chosen,), seeds=fresh, negative_transfer=False, references=()
-    )
     check_free(workdir, alone)
     with contextlib.ExitStack() as closing:
         problem = prepare(alone)
@@ -166,6 +155,36 @@ def run(
     for sentence in sentences(found):
         print(sentence)
     return found
+
+
+def alone_of(
+    settings: LadderSettings, *, rung: str, space: SearchSpace, plan: Plan
+) -> LadderSettings:
+    """The settings of the rung that is swept, with the winner's fresh seeds; arguments and errors as of `run`."""
+    chosen = settings.rung(rung)
+    ladder.check(settings, (chosen,))
+    trials.check_space(space, chosen)
+    if plan.sampler == samplers.OPTUNA:
+        study.check_installed()
+    if plan.sampler == samplers.HALVING:
+        samplers.halving(plan.trials, train_settings(settings, chosen).steps)
+        if "steps" in space.parameters:
+            raise ConfigError("successive halving sets the steps: take 'steps' out of the space")
+    fresh = tuple(settings.tuning.seed + 1 + number for number in range(plan.confirm))
+    return dataclasses.replace(
+        settings, rungs=(chosen,), seeds=fresh, negative_transfer=False, references=()
+    )
+
+
+def whole_trials(plan: Plan, steps: int) -> float:
+    """How many whole trials a search comes to; each stage of successive halving goes on from the one before."""
+    if plan.sampler != samplers.HALVING:
+        return plan.trials
+    taken, before = 0, 0
+    for stage in samplers.halving(plan.trials, steps):
+        taken += stage.trials * (stage.steps - before)
+        before = stage.steps
+    return taken / steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
