@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.report import (
+    criterion,
     doubts,
     evidence,
     examined,
@@ -30,7 +31,9 @@ from jaxtransfer.protocol.report.style import CSS
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.ladder,
+    criterion.criterion,
     outcome.comparisons,
+    criterion.transfer,
     outcome.cost,
     evidence.learning,
     evidence.errors,
@@ -44,6 +47,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     flipped.flips,
     doubts.doubts,
     served.serving,
+    criterion.plan,
     sources.metrics,
     sources.data_card,
     sources.provenance,
