@@ -9,6 +9,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import past_records
 from jaxtransfer.protocol.facts import Fact, facts_of, unmet, with_diagnosis
@@ -16,6 +18,8 @@ from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.rung_cost import RungCost, estimate, trainable_count
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import of_rung
+from jaxtransfer.protocol.settings import train_settings
+from jaxtransfer.protocol.training import statistics_of
 from jaxtransfer.protocol.workdir import finished_cells, write_json
 
 FILE = "plan.json"
@@ -81,6 +85,7 @@ def make_plan(problem: Problem, workdir: pathlib.Path) -> Plan:
                 f"{workdir} was begun with other preconditions met: it skips {sorted(kept)}, and now"
                 f" {sorted(missing)}; restore the diagnosis, or choose another --workdir"
             )
+    _check_batches(problem)
     by_name = {rung.name: rung for rung in climbed}
     over = _over_budget(problem, [by_name[name] for name in because], workdir)
     trained = [rung for rung in climbed if not rung.is_baseline and not rung.is_ensemble]
@@ -95,6 +100,19 @@ def make_plan(problem: Problem, workdir: pathlib.Path) -> Plan:
         facts=facts,
         rule=rule,
     )
+
+
+def _check_batches(problem: Problem) -> None:
+    """Finds a batch that cannot be spread over the devices where batch statistics are updated."""
+    for rung in (*problem.settings.rungs, *problem.settings.references):
+        size = train_settings(problem.settings, rung).batch_size
+        is_trained = not rung.is_baseline and not rung.is_ensemble
+        if is_trained and size % jax.device_count() and statistics_of(problem, rung) == "updated":
+            raise ConfigError(
+                f"rung {rung.name!r} updates batch statistics, and {size} examples a batch are not divisible by"
+                f" {jax.device_count()} devices: set config.methods.{rung.name}.batch_size, or"
+                " config.negative_transfer=False"
+            )
 
 
 def _begun(workdir: pathlib.Path) -> dict[str, Any] | None:
