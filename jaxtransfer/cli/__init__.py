@@ -20,6 +20,7 @@ from jaxtransfer.cli import (
     inspect,
     ladder,
     monitor,
+    new,
     report,
     sweep,
     train,
@@ -42,6 +43,7 @@ VERBS = {
     "monitor": monitor,
     "verify": verify,
     "index": index,
+    "new": new,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
 DRY_RUN = "print what would run, with its cost where it has one, and touch nothing"
