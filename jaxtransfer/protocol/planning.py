@@ -22,9 +22,10 @@ from jaxtransfer.pretrained.uri import resolve
 from jaxtransfer.protocol import cells
 from jaxtransfer.protocol.console import align
 from jaxtransfer.protocol.ladder import check
+from jaxtransfer.protocol.plan import make_plan
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem, prepare
 from jaxtransfer.protocol.settings import LadderSettings, RungSettings, train_settings
-from jaxtransfer.protocol.training import objective_of, recipe_of
+from jaxtransfer.protocol.training import objective_of, recipe_of, statistics_of
 from jaxtransfer.protocol.workdir import check_free
 from jaxtransfer.train.abstract_cost import (
     activations,
@@ -133,7 +134,8 @@ def plan(settings: LadderSettings, workdir: pathlib.Path, verb: str = "ladder") 
       WorkdirError: if the work directory belongs to another run.
       JaxTransferError: what else the run would end with before it trains.
     """
-    check(settings, settings.rungs)
+    every = (*settings.rungs, *settings.references)
+    check(settings, every)
     check_free(workdir, settings)
     with without_network():
         absent = _absent(settings)
@@ -147,19 +149,28 @@ def plan(settings: LadderSettings, workdir: pathlib.Path, verb: str = "ladder") 
                     "what cannot be read yet cannot be counted: fetch it once, and plan again",
                 ),
                 parameters=None,
-                rungs=tuple(_counted(settings, rung, workdir) for rung in settings.rungs),
+                rungs=tuple(_counted(settings, rung, workdir) for rung in every),
                 rate=None,
             )
         problem = prepare(settings)
+    introduction = problem.introduction()
+    if verb == "ladder":
+        ordered = make_plan(problem, workdir, is_dry=True)
+        every = (
+            *ordered.rungs,
+            *(rung for rung in settings.references if rung.name not in ordered.skipped),
+        )
+        introduction.append(f"order of the rungs: {ordered.rule}")
+        introduction += [f"skips {name}: {why}" for name, why in ordered.skipped.items()]
     costs = _Costs(problem)
     rate = flop_rate(settings.train.precision)
-    rungs = [_costed(costs, rung, workdir, rate) for rung in settings.rungs]
+    rungs = [_costed(costs, rung, workdir, rate) for rung in every]
     leaves = jax.tree.leaves(problem.encoder.variables.get("params", {}))
     return Plan(
         verb=verb,
         name=settings.name,
         workdir=workdir,
-        introduction=tuple(problem.introduction()),
+        introduction=tuple(introduction),
         parameters=sum(leaf.size for leaf in leaves),
         rungs=tuple(rungs),
         rate=rate,
@@ -181,6 +192,8 @@ def _absent(settings: LadderSettings) -> list[str]:
 
 
 def _counted(settings: LadderSettings, rung: RungSettings, workdir: pathlib.Path) -> RungPlan:
+    if rung.is_ensemble:
+        return RungPlan(name=rung.name, method=rung.method, trials=0, runs=0, finished=0)
     rates = cells.rates_of(rung)
     trials = rates if len(rates) > 1 else ()
     return RungPlan(
@@ -213,6 +226,9 @@ def _finished(
 def _costed(costs: "_Costs", rung: RungSettings, workdir: pathlib.Path, rate: float) -> RungPlan:
     settings = costs.problem.settings
     counted = _counted(settings, rung, workdir)
+    if rung.is_ensemble:
+        # It averages predictions that stand; to serve it takes as many networks as there are seeds.
+        return dataclasses.replace(counted, trainable=0, steps=0, flops=0.0, seconds=0.0)
     done = _finished(settings, rung, workdir)
     tuned = sum(cell.directory.name.startswith("tune") for cell in done)
     trials, runs = counted.trials - tuned, counted.runs - (len(done) - tuned)
@@ -259,7 +275,12 @@ class _Costs:
         flops, steps, peak = 0.0, 0, 0
         for index, phase in enumerate(phases):
             is_last = index == len(phases) - 1
-            adapted = adapt(self.model, phase, rng=jax.random.key(0), statistics=train.statistics)
+            adapted = adapt(
+                self.model,
+                phase,
+                rng=jax.random.key(0),
+                statistics=statistics_of(self.problem, rung),
+            )
             recipe = recipe_of(train, phase, rung, 1e-3, is_last=is_last)
             seen = recipe.steps * recipe.batch_size
             examples = len(self.problem.examples[TRAIN])
@@ -278,7 +299,13 @@ class _Costs:
             flops += recipe.steps * (trials + runs) * cost.flops
             flops += self._predicting(adapted, looked)
             if trials + runs:
-                flops += self._prefix(adapted, examples if start else 0)
+                cached = examples if start else 0
+                # Each seed of random weights has frozen stages of its own.
+                flops += (
+                    self._frozen(adapted, cached) * (trials + runs)
+                    if rung.is_reference
+                    else self._prefix(adapted, cached)
+                )
         predicted = trials * tuning + runs * len(self.problem.evaluated)
         trainable, _ = partition.split(adapted.variables, adapted.labels)
         return flops + self._predicting(adapted, predicted), {
@@ -315,6 +342,13 @@ class _Costs:
         if not stop or stop in self._prefixes:
             return 0.0
         self._prefixes.add(stop)
+        return self._frozen(adapted, train_examples)
+
+    def _frozen(self, adapted: Adapted, train_examples: int) -> float:
+        """Operations of the frozen stages for every example."""
+        stop = adapted.frozen_prefix
+        if not stop:
+            return 0.0
         inputs = dict(adapted.model.example)
         cost = predict_cost(adapted, inputs, batch_size=cells.BATCH, stop=stop)
         return (train_examples + len(self.problem.evaluated)) / cells.BATCH * cost.flops
