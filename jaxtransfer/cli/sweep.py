@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import shlex
+from typing import Any
 
 from jaxtransfer.cli import config_words
 from jaxtransfer.host_memory import keep_freed_memory
@@ -43,13 +44,6 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     from jaxtransfer.protocol import settings, sweep
 
     keep_freed_memory()
-    plan = sweep.Plan(
-        sampler=arguments.sampler,
-        trials=arguments.trials,
-        seed=arguments.seed,
-        processes=arguments.processes,
-        confirm=arguments.confirm,
-    )
     config = config_words.load(words)
     found = settings.from_config(config)
     options = [
@@ -61,7 +55,36 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         arguments.workdir,
         rung=arguments.rung,
         space=sweep.space_of(config, found, arguments.rung),
-        plan=plan,
+        plan=_plan(arguments),
         command=shlex.join(["jaxtransfer", "sweep", *words, *options]),
     )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what would be searched."""
+    from jaxtransfer.protocol import settings, study_previews, sweep
+
+    config = config_words.load(words)
+    found = settings.from_config(config)
+    lines = study_previews.sweep(
+        found,
+        arguments.workdir,
+        rung=arguments.rung,
+        space=sweep.space_of(config, found, arguments.rung),
+        plan=_plan(arguments),
+    )
+    print("\n".join(lines))
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Any:
+    from jaxtransfer.protocol import sweep
+
+    return sweep.Plan(
+        sampler=arguments.sampler,
+        trials=arguments.trials,
+        seed=arguments.seed,
+        processes=arguments.processes,
+        confirm=arguments.confirm,
+    )
