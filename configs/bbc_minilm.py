@@ -48,6 +48,8 @@ def get_config() -> ConfigDict:
     # {"ece": 0.15, "worst_group:COLUMN": 0.7, "latency_p95_ms": 50.0, "peak_mib": 500.0}.
     config.acceptance.target = None
     config.acceptance.guards = ConfigDict()
+    # Of seconds, flops, trainable and latency_p95_ms, none is limited: --config.budget.seconds=300 would do it.
+    config.budget = ConfigDict()
 
     # Full training and a probe from random weights, beside the ladder: is pretraining worth anything here?
     config.negative_transfer = True

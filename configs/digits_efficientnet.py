@@ -44,6 +44,8 @@ def get_config() -> ConfigDict:
     config.acceptance = ConfigDict({"metric": "macro_f1", "margin": 0.0, "confidence": 0.95})
     config.acceptance.target = None
     config.acceptance.guards = ConfigDict()
+    # Of seconds, flops, trainable and latency_p95_ms, none is limited: --config.budget.seconds=300 would do it.
+    config.budget = ConfigDict()
     # Full training and a probe from random weights, beside the ladder: is pretraining worth anything here?
     config.negative_transfer = True
 
