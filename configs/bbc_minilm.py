@@ -98,4 +98,32 @@ def get_config() -> ConfigDict:
     config.methods.full = ConfigDict({"method": "full", "learning_rates": (5e-5, 1e-4)})
     # The mean of the incumbent's seeds: nothing to train, and as many networks to serve as there are seeds.
     config.methods.seed_ensemble = ConfigDict({"method": "seed_ensemble"})
+
+    # jaxtransfer sweep --config configs/bbc_minilm.py --rung lora --workdir runs/sweep
+    # A prior without a default takes the rung's own value. Rungs that are not here have their method's space.
+    config.sweep = ConfigDict()
+    config.sweep.lora = ConfigDict(
+        {
+            "learning_rate": {"prior": "log_uniform", "low": 1e-4, "high": 1e-2},
+            "options": {"rank": {"prior": "choice", "values": (2, 4, 8, 16)}},
+        }
+    )
+
+    # jaxtransfer ablate --config configs/bbc_minilm.py --workdir runs/ablation
+    config.ablation = ConfigDict()
+    config.ablation.rung = "lora"
+    config.ablation.mode = "one_factor"
+    config.ablation.components = ConfigDict(
+        {
+            "rank": {"alternatives": {"two": {"options": {"rank": 2}}}},
+            "targets": {
+                "alternatives": {
+                    "query_value": {"options": {"targets": (".*/attention/(query|value)/kernel",)}}
+                }
+            },
+            "schedule": {"alternatives": {"constant": {"schedule": "constant"}}},
+            "head_rate": {"alternatives": {"tenfold": {"group_rates": {"head": 10.0}}}},
+            "label_smoothing": {"alternatives": {"tenth": {"label_smoothing": 0.1}}},
+        }
+    )
     return config

@@ -76,6 +76,16 @@ def test_leaving_out_changes_one_component_of_the_base(values):
     assert [v.component for v in ablation.read(values, ["targets"]).variants] == ["targets"]
 
 
+def test_random_weights_are_a_variant_too(values):
+    values["ablation"]["components"] = {"pretraining": {"without": {"initialisation": "random"}}}
+    found = ablation.read(values)
+    assert [rung.initialisation for rung in found.rungs] == ["pretrained", "random"]
+    assert found.variants[0].changes == {"initialisation": ("pretrained", "random")}
+    values["ablation"]["rung"] = "nearest_mean"
+    with pytest.raises(ConfigError, match=r"name a rung that trains pretrained weights"):
+        ablation.read(values)
+
+
 def test_another_method_takes_none_of_the_bases_options(finished):
     config, _, found = finished
     settings = ablation.read(config).settings
