@@ -147,7 +147,7 @@ def run_cell(
                 rung,
                 learning_rate=learning_rate,
                 seed=seed,
-                directory=directory,
+                workdir=directory / "train" if checkpoint_every else None,
                 draws_curve=not only_tune,
                 checkpoint_every=checkpoint_every,
                 progress=progress,
@@ -168,7 +168,7 @@ def run_cell(
             precision=recipe.precision,
             compiled=bench.compiled,
         )
-        facts |= _facts(adapted, rung) | {
+        facts |= facts_of(adapted, rung) | {
             "cost": dataclasses.asdict(trained.cost),
             "steps": trained.steps,
         }
@@ -221,7 +221,8 @@ def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
     return problem.evaluated, problem.evaluated_splits
 
 
-def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+def facts_of(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+    """Method, rules and number of trainable parameters, as `cell.json` holds them."""
     trainable, _ = partition.split(adapted.variables, adapted.labels)
     leaves = trees.flatten_variables(trainable).values()
     return {

@@ -16,7 +16,7 @@ from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
-from jaxtransfer.data.splits import Splits, halves, stratified_split
+from jaxtransfer.data.splits import halves, stratified_split
 from jaxtransfer.errors import DataError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Undefined
@@ -24,7 +24,7 @@ from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.pretrained.fingerprint import fingerprint
-from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.protocol.settings import LadderSettings, SplitSettings
 from jaxtransfer.tasks import Classification, Task
 
 TRAIN, TUNE, ACCEPT, CALIBRATION, TEST = "train", "tune", "accept", "calibration", "test"
@@ -112,16 +112,7 @@ def prepare(settings: LadderSettings) -> Problem:
     table, duplicates = deduplicate(raw)
     task = task_of(settings, table.classes)
     encoder = zoo.load(settings.model.uri, **settings.model.options)
-    sizes = {name: size for name, size in settings.splits.sizes.items() if size}
-    per_class = settings.splits.train_per_class
-    is_share = per_class < 1
-    drawn = stratified_split(
-        table,
-        {TRAIN: per_class if is_share else int(per_class) * len(table.classes), **sizes},
-        settings.splits.seed,
-        balanced=() if is_share else (TRAIN,),
-    )
-    splits = _halve_validation(drawn, table, settings.splits.seed)
+    splits = draw(table, settings.splits)
     examples = {
         name: Examples(table.take(rows), encoder.preprocess)
         for name, rows in splits.items()
@@ -131,7 +122,7 @@ def prepare(settings: LadderSettings) -> Problem:
     evaluated = Examples(
         table.take(np.concatenate([splits[name] for name in present])), encoder.preprocess
     )
-    _check_classes(examples, table)
+    check_classes(table, splits)
     _check_metric(settings.acceptance.metric, examples)
     for part in (examples[TRAIN], evaluated):
         _read_all(part)
@@ -174,16 +165,35 @@ def splits_hash(ids: Mapping[str, Sequence[str]]) -> str:
     return digest.hexdigest()
 
 
-def _halve_validation(drawn: Splits, table: Table, seed: int) -> dict[str, np.ndarray]:
+def draw(table: Table, wanted: SplitSettings) -> dict[str, np.ndarray]:
+    """Positions of each split; validation is its two halves, `tune` and `accept`.
+
+    Raises:
+      DataError: if the table holds fewer examples than are asked for.
+    """
+    sizes = {name: size for name, size in wanted.sizes.items() if size}
+    is_share = wanted.train_per_class < 1
+    train = wanted.train_per_class if is_share else int(wanted.train_per_class) * len(table.classes)
+    drawn = stratified_split(
+        table,
+        {TRAIN: train, **sizes},
+        wanted.seed,
+        balanced=() if is_share else (TRAIN,),
+    )
     rows = drawn["validation"]
     assert table.labels is not None
-    tune, accept = halves(rows, table.labels[rows], seed)
+    tune, accept = halves(rows, table.labels[rows], wanted.seed)
     rest = {name: drawn[name] for name in drawn.indices if name not in ("validation", "rest")}
     return {TRAIN: rest.pop(TRAIN), TUNE: tune, ACCEPT: accept, **rest, "rest": drawn["rest"]}
 
 
-def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
-    """Refuses a split that lacks a class: what is measured on it would say nothing of that class."""
+def check_classes(table: Table, splits: Mapping[str, np.ndarray]) -> None:
+    """Refuses a split that lacks a class: what is measured on it would say nothing of that class.
+
+    Raises:
+      DataError: naming class, split, and the size to enlarge.
+    """
+    assert table.labels is not None
     places = {
         TRAIN: "train_per_class",
         TUNE: "sizes.validation",
@@ -191,12 +201,13 @@ def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
         TEST: "sizes.test",
     }
     for name, size in places.items():
+        rows = splits[name]
         for label, (label_name, count) in enumerate(table.counts().items()):
-            if not (examples[name].labels == label).any():
+            if not (table.labels[rows] == label).any():
                 is_half = name in (TUNE, ACCEPT)
                 part = f"the {name} half of validation" if is_half else f"the split {name!r}"
                 raise DataError(
-                    f"class {label_name!r} has no example in {part} ({len(examples[name])} examples); it"
+                    f"class {label_name!r} has no example in {part} ({len(rows)} examples); it"
                     f" has {count} in all: enlarge config.splits.{size}, or leave the class out"
                 )
 

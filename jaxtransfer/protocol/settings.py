@@ -34,6 +34,8 @@ from jaxtransfer.protocol.sections import (
 )
 
 SPLITS = ("validation", "calibration", "test")
+OTHER_VERBS = ("sweep", "ablation")
+"""Sections that `sweep` and `ablate` read, and a ladder does not."""
 OWN = ("method", "options", "learning_rates", "first_phase", "when", "initialisation")
 """Keys of a rung beside the `TrainSettings` that it overrides."""
 
@@ -126,7 +128,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
     plain = config.to_dict() if hasattr(config, "to_dict") else config
     made = {"spare", "references"}
     known = {field.name for field in dataclasses.fields(LadderSettings)} - made
-    values = check_section("config", plain, known | {"methods"})
+    values = check_section("config", plain, known | {"methods", *OTHER_VERBS})
     for name in ("model", "data", "splits"):
         if name not in values:
             raise ConfigError(f"the config lacks the section {name!r}")

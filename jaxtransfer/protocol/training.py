@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxtransfer.adapt import Full, from_description
-from jaxtransfer.adapt.adapted import Adapted, adapt
+from jaxtransfer.adapt.adapted import Adapted, Statistics, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation import metrics
@@ -57,9 +57,11 @@ def untrained(problem: Problem, rung: RungSettings) -> Adapted:
     A nearest mean is served as a linear head on frozen features.
     """
     method = from_description({"method": "linear_probe"}) if rung.is_baseline else method_of(rung)
-    statistics = train_settings(problem.settings, rung).statistics
     return adapt(
-        problem.model(0), method.phases()[-1], rng=jax.random.key(0), statistics=statistics
+        problem.model(0),
+        method.phases()[-1],
+        rng=jax.random.key(0),
+        statistics=statistics_of(problem, rung),
     )
 
 
@@ -84,16 +86,28 @@ def network(bench: Workbench, rung: RungSettings, seed: int) -> Model:
     return with_head(drawn, problem.task.outputs, rng=jax.random.key(seed))
 
 
+def statistics_of(problem: Problem, rung: RungSettings) -> Statistics:
+    """Whether BatchNorm statistics are updated: as the settings say, but for full training from random weights."""
+    if (
+        rung.is_reference
+        and rung.method == Full.name
+        and problem.encoder.variables.get("batch_stats")
+    ):
+        return "updated"
+    return train_settings(problem.settings, rung).statistics
+
+
 def train_rung(
     bench: Workbench,
     rung: RungSettings,
     *,
     learning_rate: float | None,
     seed: int,
-    directory: pathlib.Path,
-    draws_curve: bool,
-    checkpoint_every: int,
-    progress: Progress | None,
+    workdir: pathlib.Path | None = None,
+    draws_curve: bool = False,
+    checkpoint_every: int = 0,
+    until: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Trained, Recipe]:
     """Trains a rung once, phase by phase.
 
@@ -102,9 +116,10 @@ def train_rung(
       rung: what to train.
       learning_rate: of the last phase.
       seed: of head, new leaves, data order and dropout.
-      directory: the cell's own, for checkpoints.
+      workdir: of its checkpoints; None writes none.
       draws_curve: whether the tuning half is evaluated where nothing but the curve needs it.
-      checkpoint_every: steps between checkpoints; 0 writes none.
+      checkpoint_every: steps between checkpoints.
+      until: step of the last phase to stop and save at, as for `train.loop.train`.
       progress: as for `train.loop.train`.
 
     Returns:
@@ -146,8 +161,9 @@ def train_rung(
         [objective_of(train, is_last=last) for last in is_last],
         recipes,
         seed=seed,
-        statistics=train.statistics,
-        workdir=directory / "train" if checkpoint_every else None,
+        statistics=statistics_of(problem, rung),
+        workdir=workdir,
+        until=until,
         validation=problem.examples[TUNE] if evaluates else None,
         measure=measure,
         cache=bench.cache,

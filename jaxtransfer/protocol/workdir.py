@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import journal
 from jaxtransfer.protocol.differences import in_words
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
@@ -111,7 +112,9 @@ def _entries(workdir: pathlib.Path) -> list[str]:
 
 
 def _has_work(workdir: pathlib.Path) -> bool:
-    """Whether a cell is finished, or the training of one has saved a checkpoint."""
+    """Whether a cell is finished, the training of one has saved a checkpoint, or trials are."""
+    if (workdir / journal.FILE).is_file():
+        return True
     patterns = ("*/*/cell.json", "*/*/train/**/checkpoints/step_*")
     return any(True for pattern in patterns for _ in (workdir / "cells").glob(pattern))
 

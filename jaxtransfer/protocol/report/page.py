@@ -12,6 +12,7 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.report import (
     account,
+    criterion,
     diagnosed,
     doubts,
     evidence,
@@ -33,7 +34,9 @@ from jaxtransfer.protocol.report.style import CSS
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.ladder,
+    criterion.criterion,
     outcome.comparisons,
+    criterion.transfer,
     outcome.cost,
     account.account,
     evidence.learning,
@@ -49,12 +52,13 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     flipped.flips,
     doubts.doubts,
     served.serving,
+    criterion.plan,
     sources.metrics,
     sources.data_card,
     sources.provenance,
 )
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself then refuses every script and every request, whatever the record holds."""
 
 
@@ -89,7 +93,7 @@ def render(data: ReportData) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("link", rel="icon", href="data:,"),
         element("title", f"{name}: {data.record['chosen']} chosen"),
         element("style", Markup(CSS)),
