@@ -135,6 +135,6 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("macro-F1 lost to the best rung of the cell, points")
     axes.set_xlim(left=-0.5)
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside lower center", ncols=len(tasks) + 1)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import pathlib
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,10 +26,13 @@ import jax
 from ladder_by_labels_page import RUNGS, draw, page
 
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import config_file, ladder
+from jaxtransfer.protocol import cells, config_file, ladder
 from jaxtransfer.protocol.decision import Comparison, compare_family
+from jaxtransfer.protocol.problem import prepare
 from jaxtransfer.protocol.provenance import environment, versions
 from jaxtransfer.protocol.settings import LadderSettings, from_config
+from jaxtransfer.train.cache import ActivationCache
+from jaxtransfer.train.compiled import CompiledSteps
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -102,6 +106,41 @@ def run_cell(
     return found
 
 
+def cost_of(task: str, runs: pathlib.Path = RUNS) -> dict[str, Any]:
+    """What one run of each trained rung takes at 50 labels, compiled beforehand and with nothing cached.
+
+    Processor seconds are those of all cores, and hold on a machine that is shared; they and wall
+    seconds include the predictions of the 100 examples that tune.
+    """
+    path = runs / f"cost-{task}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    settings = settings_of(task, 50, 0)
+    problem, compiled = prepare(settings), CompiledSteps()
+    found = {"load": os.getloadavg()[0], "rungs": {}}
+    for rung in settings.rungs:
+        if rung.is_baseline:
+            continue
+        for _ in ("to compile", "to measure"):
+            bench = cells.Workbench(problem=problem, compiled=compiled, cache=ActivationCache())
+            with tempfile.TemporaryDirectory() as folder:
+                wall, processor = time.perf_counter(), time.process_time()
+                cells.run_cell(
+                    bench,
+                    rung,
+                    pathlib.Path(folder),
+                    learning_rate=rung.learning_rates[0],
+                    seed=0,
+                    only_tune=True,
+                )
+        found["rungs"][rung.name] = {
+            "processor_seconds": time.process_time() - processor,
+            "seconds": time.perf_counter() - wall,
+        }
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
 def facts_of(rung: Mapping[str, Any]) -> dict[str, Any]:
     """What a rung scored on the test split, what it cost, and what the ladder said of it."""
     test = rung["metrics"]["test"]
@@ -111,7 +150,6 @@ def facts_of(rung: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": test["accuracy"]["value"],
         "accept": rung["metrics"]["accept"][METRIC]["value"],
         "trainable": rung["trainable"],
-        "train_seconds": rung["cost"]["train_seconds"],
         "flops": rung["cost"]["flops"],
         "decision": rung["decision"],
         "reason": rung["reason"],
@@ -184,23 +222,27 @@ def main() -> None:
         for labels in arguments.labels
         for task in arguments.tasks
     ]
-    began, cells = time.perf_counter(), []
+    began, finished, cost = time.perf_counter(), [], {}
     for task, labels, split in wanted:
-        finished = (arguments.runs / cell_name(task, labels, split) / "study.json").is_file()
-        if finished or not arguments.only_finished:
-            cells.append(run_cell(task, labels, split, arguments.rungs, arguments.runs))
-            print(f"{time.perf_counter() - began:.0f} s: {cells[-1]['task']} {labels}", flush=True)
+        kept = arguments.runs / cell_name(task, labels, split) / "study.json"
+        if kept.is_file() or not arguments.only_finished:
+            finished.append(run_cell(task, labels, split, arguments.rungs, arguments.runs))
+            print(f"{time.perf_counter() - began:.0f} s: {task} {labels} {split}", flush=True)
+    for task in dict.fromkeys(cell["task"] for cell in finished):
+        if (arguments.runs / f"cost-{task}.json").is_file() or not arguments.only_finished:
+            cost[task] = cost_of(task, arguments.runs)
     facts = {
         "command": "python experiments/studies/ladder_by_labels.py",
         "planned": len(wanted),
+        "cost": cost,
         "steps": STEPS,
         "rates": RATES,
         "sizes": SIZES,
         "versions": versions(),
         "environment": environment(),
     }
-    write(cells, facts, arguments.results)
-    print(page(cells, facts))
+    write(finished, facts, arguments.results)
+    print(page(finished, facts))
 
 
 if __name__ == "__main__":

@@ -222,12 +222,11 @@ class Shift:
 def summarise(shift: Shift, labels: int, seeds: Sequence[int]) -> dict[str, Any]:
     """Scores by rung and domain, and paired differences, out of what is finished."""
     tables: dict[str, list[Predictions]] = {}
-    rates, cost = {}, {}
+    rates = {}
     for rung in RUNGS:
         rates[rung] = shift.rate(labels, rung)
         runs = [shift.cell(labels, rung, rates[rung], seed, "run") for seed in seeds]
         tables[rung] = [cell.predictions for cell in runs]
-        cost[rung] = float(np.mean([cell.facts["cost"]["seconds"] for cell in runs]))
     scores = {
         rung: {
             domain: measured_json(measure_seeds([t.select(domain) for t in tables[rung]], [METRIC]))
@@ -240,7 +239,6 @@ def summarise(shift: Shift, labels: int, seeds: Sequence[int]) -> dict[str, Any]
         "labels": labels,
         "seeds": list(seeds),
         "rates": rates,
-        "train_seconds": cost,
         "scores": scores,
         "comparisons": compared(tables, DOMAINS[shift.name]),
     }
