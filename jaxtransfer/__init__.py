@@ -5,7 +5,7 @@ The names below are the front door; every layer can be imported on its own
 """
 
 from jaxtransfer.adapt import LPFT, BitFit, Bottleneck, Full, LinearProbe, LoRA, TopStages
-from jaxtransfer.api import Fitted, evaluate, fit, load
+from jaxtransfer.api import Fitted, compare, evaluate, fit, load
 from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
@@ -30,6 +30,7 @@ __all__ = [
     "Table",
     "TopStages",
     "__version__",
+    "compare",
     "deduplicate",
     "evaluate",
     "fit",

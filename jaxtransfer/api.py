@@ -31,8 +31,9 @@ from jaxtransfer.objectives import Objective, cross_entropy
 from jaxtransfer.optim import Group
 from jaxtransfer.pretrained.fingerprint import fingerprint
 from jaxtransfer.protocol.checking import check
+from jaxtransfer.protocol.comparing import compare as compare
 from jaxtransfer.protocol.measuring import load_tables, measure_split, measure_tables
-from jaxtransfer.protocol.settings import Count, Rate, Seed, Weight
+from jaxtransfer.protocol.sections import Count, Rate, Seed, Weight
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.phases import fit as fit_phases
 from jaxtransfer.train.predict import predict as predict_logits

@@ -143,6 +143,7 @@ def ladder_values(tiny_bert, topic_folder):
         },
         "train": {"steps": 6, "batch_size": 8, "evaluate_every": 3},
         "seeds": (0, 1),
+        "negative_transfer": False,
         "acceptance": {"metric": "macro_f1", "margin": 0.0, "confidence": 0.95},
         "rungs": (
             "majority_class",

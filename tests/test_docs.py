@@ -10,27 +10,48 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+BLOCK = r"^```python\n(.*?)^```"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
-def test_the_evaluation_pages_blocks_run_in_order(tmp_path):
-    """In one namespace, in a directory of their own, warnings being errors."""
-    page = (ROOT / "docs" / "evaluation.md").read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+def run_blocks(page, directory):
+    """Runs a page's blocks in one namespace, in a directory of their own, warnings being errors."""
+    text = page.read_text()
     # Blank lines in front keep the page's own line numbers in a traceback.
-    lines = [""] * len(page.splitlines())
-    for block in re.finditer(r"^```python\n(.*?)^```", page, re.S | re.M):
-        first = page[: block.start(1)].count("\n")
+    lines = [""] * len(text.splitlines())
+    for block in re.finditer(BLOCK, text, re.S | re.M):
+        first = text[: block.start(1)].count("\n")
         body = block[1].splitlines()
         lines[first : first + len(body)] = body
-    (tmp_path / "page.py").write_text("\n".join(lines) + "\n")
-    done = subprocess.run(
+    (directory / "page.py").write_text("\n".join(lines) + "\n")
+    return subprocess.run(
         [sys.executable, "-W", "error", "page.py"],
-        cwd=tmp_path,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page
+        for page in PAGES
+        if page.name not in ("README.md", "evaluation.md")
+        and re.search(BLOCK, page.read_text(), re.S | re.M)
+    ],
+    ids=lambda page: page.name,
+)
+def test_a_pages_blocks_run_in_order(page, tmp_path):
+    done = run_blocks(page, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_evaluation_pages_blocks_run_in_order(tmp_path):
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    blocks = re.findall(BLOCK, page, re.S | re.M)
+    done = run_blocks(ROOT / "docs" / "evaluation.md", tmp_path)
     assert len(blocks) > 20
     assert done.returncode == 0, done.stderr
     assert re.search(

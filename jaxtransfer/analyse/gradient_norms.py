@@ -19,7 +19,7 @@ from jaxtransfer.analyse.stage_features import pooled, staged_encoder
 from jaxtransfer.data.examples import RandomAccess
 from jaxtransfer.data.stream import Stream
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.cross_fitting import fit_probe
+from jaxtransfer.evaluation.cross_fitting import fit_probe, standardisation
 from jaxtransfer.models.model import Model
 from jaxtransfer.objectives.supervised import CrossEntropy
 from jaxtransfer.objectives.terms import LABELED, Context
@@ -64,8 +64,7 @@ def probe_head(
     data = labelled(features, labels)
     if data.nothing_to_tell:
         raise EvaluationError(data.nothing_to_tell)
-    mean, scale = data.features.mean(axis=0), data.features.std(axis=0)
-    scale[scale == 0] = 1.0
+    mean, scale = standardisation(data.features)
     kernel, bias = fit_probe((data.features - mean) / scale, data.codes, len(data.counts), l2=l2)
     kernel = kernel / scale[:, None]
     return ProbeHead(kernel=kernel, bias=bias - mean @ kernel, classes=np.unique(labels))

@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError, nearest
-from jaxtransfer.evaluation.calibration_errors import (
-    BINS,
-    BinnedError,
-    of_classes,
-    squared_gap,
-    width_bins,
-)
-from jaxtransfer.evaluation.probabilities import softmax
+from jaxtransfer.evaluation.calibration_errors import BinnedError, of_classes, squared_gap
+from jaxtransfer.evaluation.probabilities import log_softmax_at
+from jaxtransfer.evaluation.probability_bins import BINS, width_bins
 from jaxtransfer.evaluation.table import Predictions
 
 
@@ -89,11 +84,10 @@ def brier_decomposition(
       EvaluationError: if a class is unknown, or there is no bin.
     """
     columns = [_column(table, name) for name in (table.classes if classes is None else classes)]
-    probabilities = softmax(table.logits)
     parts = np.zeros(9)
     for column in columns:
         happened = (table.labels == column).astype(np.float64)
-        parts += _parts(probabilities[:, column], happened, bins)
+        parts += _parts(np.exp(log_softmax_at(table, column)), happened, bins)
     return BrierDecomposition(
         **dict(zip(_PARTS, parts.tolist(), strict=True)),
         bins=bins,

@@ -9,14 +9,11 @@ from jaxtyping import Float, Int
 from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.brier import brier_reliability
 from jaxtransfer.evaluation.calibration_errors import (
-    BINS,
     classwise_calibration_error,
     confidence_and_correct,
     expected_calibration_error,
     mass_bins,
     maximum_calibration_error,
-    width_bins,
-    width_edges,
 )
 from jaxtransfer.evaluation.definition import Definition
 from jaxtransfer.evaluation.equal_mass import (
@@ -25,7 +22,8 @@ from jaxtransfer.evaluation.equal_mass import (
 )
 from jaxtransfer.evaluation.intervals import wilson
 from jaxtransfer.evaluation.perfect_calibration import perfect
-from jaxtransfer.evaluation.probabilities import softmax
+from jaxtransfer.evaluation.probabilities import log_softmax_at
+from jaxtransfer.evaluation.probability_bins import BINS, width_bins, width_edges
 from jaxtransfer.evaluation.smooth_calibration import smooth_calibration_error
 from jaxtransfer.evaluation.table import Predictions
 
@@ -106,7 +104,7 @@ def reliability(
         chance, happened = confidence_and_correct(table)
     elif of in table.classes:
         column = table.classes.index(of)
-        chance = softmax(table.logits)[:, column]
+        chance = np.exp(log_softmax_at(table, column))
         happened = (table.labels == column).astype(np.float64)
     else:
         raise EvaluationError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.evaluation.definition import Definition
-from jaxtransfer.evaluation.probabilities import blocks, log_odds, log_probabilities
+from jaxtransfer.evaluation.probabilities import blocks, log_odds, log_softmax_at, log_softmax_rows
 from jaxtransfer.evaluation.rank_statistic import (
     AreaUnderRoc,
     AveragePrecision,
@@ -176,27 +176,34 @@ def _top(count: int) -> Callable[[Predictions], Statistic | Undefined]:
         k = len(table.classes)
         if k <= count:
             return Undefined(f"the table has {k} classes: every label is among {count} of them")
-        own = table.logits[np.arange(len(table)), table.labels][:, None]
-        # Among ties the first class comes first, as in the prediction.
-        tied = (table.logits == own) & (np.arange(k) < table.labels[:, None])
-        place = (table.logits > own).sum(axis=1) + tied.sum(axis=1)
-        return MeanStatistic(labels=table.labels, numbers=(place < count).astype(np.float64))
+        numbers = np.empty(len(table))
+        for rows in blocks(table.logits):
+            logits, labels = table.logits[rows], table.labels[rows, None]
+            own = np.take_along_axis(logits, labels, axis=1)
+            # Among ties the first class comes first, as in the prediction.
+            tied = (logits == own) & (np.arange(k) < labels)
+            numbers[rows] = (logits > own).sum(axis=1) + tied.sum(axis=1) < count
+        return MeanStatistic(labels=table.labels, numbers=numbers)
 
     return prepare
 
 
 def _nll(table: Predictions) -> Statistic:
-    logp = log_probabilities(table)[np.arange(len(table)), table.labels]
+    if table.normalised:
+        logp = np.asarray(table.logits[np.arange(len(table)), table.labels], np.float64)
+    else:
+        logp = log_softmax_at(table, table.labels)
     floored = int((logp <= LOWEST).sum())
     note = f"{floored} labels had probability 0, taken as 2.2e-308" if floored else ""
     return MeanStatistic(labels=table.labels, numbers=-logp, detail=note)
 
 
 def _brier(table: Predictions) -> Statistic:
-    logp = log_probabilities(table)
     numbers = np.empty(len(table))
-    for rows in blocks(logp):
-        errors = np.exp(logp[rows])
+    for rows in blocks(table.logits):
+        # Probabilities of a file are taken as they are.
+        logp = table.logits[rows] if table.normalised else log_softmax_rows(table, rows)
+        errors = np.exp(logp, dtype=np.float64)
         errors[np.arange(len(errors)), table.labels[rows]] -= 1
         numbers[rows] = (errors**2).sum(axis=1)
     return MeanStatistic(labels=table.labels, numbers=numbers)

@@ -6,6 +6,9 @@ from jaxtyping import Float, Int
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.probabilities import softmax
 
+ROUNDING = 1e-6
+"""Standard deviation, relative to what it is measured by, below which a feature is constant."""
+
 
 def stratified_folds(labels: Int[np.ndarray, "n"], folds: int, seed: int) -> Int[np.ndarray, "n"]:
     """The fold of each example: sizes, and numbers of each class, differ by one at most.
@@ -84,6 +87,21 @@ def fit_probe(
     return found.x[: width * classes].reshape(width, classes), found.x[width * classes :]
 
 
+def standardisation(
+    features: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d"]]:
+    """Mean and standard deviation of each feature; 1 for one that is constant.
+
+    A feature that a float32 network computes to be constant, or that a normalisation has switched off,
+    varies by rounding: that counts as constant too, since to scale it up to variance 1 would make
+    features of noise. The measure is the feature's largest value, and the median feature's deviation.
+    """
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    size = np.maximum(np.abs(features).max(axis=0), np.median(scale))
+    constant = scale <= ROUNDING * size
+    return mean, np.where(constant, 1.0, scale)
+
+
 def cross_fitted_probabilities(
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, "n"],
@@ -141,8 +159,7 @@ def cross_fitted_probabilities(
         train = features[~test]
         mean, scale = np.zeros(train.shape[1]), np.ones(train.shape[1])
         if standardise:
-            mean, scale = train.mean(axis=0), train.std(axis=0)
-            scale[scale == 0] = 1.0
+            mean, scale = standardisation(train)
         kernel, bias = fit_probe((train - mean) / scale, codes[~test], len(present), l2=l2)
         logits = (features[test] - mean) / scale @ kernel + bias
         probabilities[np.ix_(test, present)] = softmax(logits)

@@ -10,14 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.evaluation.calibration_errors import (
-    BINS,
-    check_bins,
-    confidence_and_correct,
-    mass_bins,
-)
+from jaxtransfer.evaluation.calibration_errors import confidence_and_correct, mass_bins
 from jaxtransfer.evaluation.intervals import bootstrap_weights, chunks
 from jaxtransfer.evaluation.perfect_calibration import NOTHING, CalibrationStatistic
+from jaxtransfer.evaluation.probability_bins import BINS, check_bins
 from jaxtransfer.evaluation.statistic import Undefined
 from jaxtransfer.evaluation.table import Predictions
 

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.intervals import wilson
-from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.probabilities import log_softmax, log_softmax_at
 from jaxtransfer.evaluation.table import Predictions
 
 
@@ -199,7 +199,7 @@ def hardest(
       wrong: only those predicted wrong.
       examples: from id to text or picture.
     """
-    losses = -log_softmax(table.logits)[np.arange(len(table)), table.labels]
+    losses = -log_softmax_at(table, table.labels)
     order = np.lexsort((table.ids, -losses))
     if wrong:
         order = order[(table.predicted != table.labels)[order]]
@@ -214,7 +214,7 @@ def confidently_wrong(
     Unlike `hardest`, which asks how little the label was believed, this asks how much the wrong
     class was: with many classes the two differ.
     """
-    confidence = log_softmax(table.logits)[np.arange(len(table)), table.predicted]
+    confidence = log_softmax_at(table, table.predicted)
     order = np.lexsort((table.ids, -confidence))
     order = order[(table.predicted != table.labels)[order]]
     return _chosen(table, order, count, examples)
@@ -233,9 +233,8 @@ def flips(a: Predictions, b: Predictions) -> Flips:
     right_a, right_b = first == a.labels, second == a.labels
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     discordant = only_a + only_b
-    rows = np.arange(len(a))
-    confidence_a = np.exp(log_softmax(a.logits)[rows, first])
-    confidence_b = np.exp(log_softmax(b.logits)[rows, second])
+    confidence_a = np.exp(log_softmax_at(a, first))
+    confidence_b = np.exp(log_softmax_at(b, second))
     differ = np.flatnonzero(first != second)
     kind = np.where(right_a, 0, np.where(right_b, 1, 2))
     differ = differ[
@@ -289,7 +288,8 @@ def _chosen(
 ) -> tuple[Hard, ...]:
     if count < 0:
         raise EvaluationError(f"{count} hardest examples cannot be chosen; ask for 0 or more")
-    log_probabilities = log_softmax(table.logits)
+    order = order[:count]
+    log_probabilities = log_softmax(table.logits[order])
     predicted = table.predicted
     return tuple(
         Hard(
@@ -297,9 +297,9 @@ def _chosen(
             id=str(table.ids[row]),
             label=table.classes[table.labels[row]],
             predicted=table.classes[predicted[row]],
-            confidence=float(np.exp(log_probabilities[row, predicted[row]])),
-            loss=float(-log_probabilities[row, table.labels[row]]),
+            confidence=float(np.exp(logp[predicted[row]])),
+            loss=float(-logp[table.labels[row]]),
             example=None if examples is None else examples.get(str(table.ids[row])),
         )
-        for row in order[:count]
+        for row, logp in zip(order, log_probabilities)
     )

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.intervals import check_confidence
-from jaxtransfer.evaluation.learning_curve import LearningCurve, check_pair
+from jaxtransfer.evaluation.learning_curve import NOTHING_VARIES, LearningCurve, check_pair
 from jaxtransfer.evaluation.power_law import PowerLaw, error_of
 from jaxtransfer.evaluation.resampled_means import extended
 
@@ -348,6 +348,8 @@ def _say(
         note = f"not reached within the sizes measured (up to {curve.total[-1]:g} labels)"
     elif low != high:
         note = f"reached at the smallest size measured ({curve.total[0]:g} labels)"
+    if not curve.variances.any():
+        note = "; ".join(filter(None, [note, NOTHING_VARIES]))
     return LabelsNeeded(
         method=curve.method,
         metric=curve.metric,

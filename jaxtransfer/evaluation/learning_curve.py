@@ -28,6 +28,10 @@ from jaxtransfer.evaluation.resampled_means import (
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
 
+NOTHING_VARIES = (
+    "nothing varies among the examples and seeds given: intervals without width say nothing"
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels:

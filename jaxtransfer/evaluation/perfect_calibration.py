@@ -6,7 +6,6 @@ calibration has a companion, `<name>_perfect`, that simulates one.
 
 import abc
 import dataclasses
-import functools
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -103,13 +102,13 @@ class Outcomes:
 
     probabilities: Float[np.ndarray, "n k"]
 
-    @functools.cached_property
-    def _cumulative(self) -> np.ndarray:
-        """(n, width) cumulative probabilities, padded with infinity to a power of two."""
-        n, k = self.probabilities.shape
-        sums = np.full((n, 1 << (k - 1).bit_length()), np.inf)
+    def _cumulative(self, rows: slice) -> np.ndarray:
+        """(m, width) cumulative probabilities, padded with infinity to a power of two."""
+        p = self.probabilities[rows]
+        m, k = p.shape
+        sums = np.full((m, 1 << (k - 1).bit_length()), np.inf)
         # The last sum may round to less than 1, and a draw above it is of the last class still.
-        np.cumsum(self.probabilities[:, :-1], axis=1, out=sums[:, : k - 1])
+        np.cumsum(p[:, :-1], axis=1, out=sums[:, : k - 1])
         return sums
 
     def __call__(self, rng: np.random.Generator, count: int) -> Int[np.ndarray, "count n"]:
@@ -118,13 +117,11 @@ class Outcomes:
         drawn = rng.random((count, n))
         if k == 1:
             return np.where(drawn < self.probabilities[:, 0], 0, NOTHING)
-        return np.concatenate(
-            [
-                _search(self._cumulative[rows : rows + ROWS], drawn[:, rows : rows + ROWS])
-                for rows in range(0, n, ROWS)
-            ],
-            axis=1,
-        )
+        found = np.empty((count, n), np.int64)
+        for start in range(0, n, ROWS):
+            rows = slice(start, start + ROWS)
+            found[:, rows] = _search(self._cumulative(rows), drawn[:, rows])
+        return found
 
 
 def _search(

@@ -15,7 +15,7 @@ from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
 from jaxtransfer.evaluation.intervals import chunks
 from jaxtransfer.evaluation.metrics import definition
-from jaxtransfer.evaluation.rows import concatenate
+from jaxtransfer.evaluation.rows import Rows, concatenate
 from jaxtransfer.evaluation.statistic import (
     CountStatistic,
     MeanStatistic,
@@ -39,7 +39,7 @@ class ExchangeTest:
       p_value: of no difference; None where the metric is undefined.
       smallest: the smallest p-value that this test could have given.
       n: number of exchangeable units: examples, or pairs of seeds.
-      unit: `examples` or `seeds`.
+      unit: `examples`, `queries` or `seeds`.
       exchanges: how many exchanges were looked at.
       exact: whether they are all there are.
       definition: what exactly was compared.
@@ -79,8 +79,8 @@ class ExchangeTest:
 
 
 def permutation_test(
-    a: Predictions,
-    b: Predictions,
+    a: Rows,
+    b: Rows,
     metric: str | Definition,
     *,
     permutations: int = 9999,
@@ -88,6 +88,7 @@ def permutation_test(
 ) -> ExchangeTest:
     """Tests whether two models differ on one metric, by swapping their predictions example by example.
 
+    A ranking is swapped query by query: scores of two models for one query are of no common scale.
     Under the null, which model made which of an example's two predictions is a coin flip, so the
     test is valid for any metric and any sample. It speaks of these two trained models, not of their
     methods: the variance of training is not in it. The p-value counts the observed table as one
@@ -102,7 +103,8 @@ def permutation_test(
       seed: of the swaps.
 
     Raises:
-      EvaluationError: if ids, labels or classes differ, or the metric is a simulation.
+      EvaluationError: if ids, labels or classes differ, or the metric is a simulation, or of units
+        of several rows without being their mean.
     """
     if permutations < 1:
         raise EvaluationError(f"{permutations} permutations test nothing; give at least 1")
@@ -128,15 +130,24 @@ def permutation_test(
     assert isinstance(left, Statistic)
     assert isinstance(right, Statistic)
     value = left.value - right.value
-    swapped = _swapper(a, b, defined, left, right)
-    rng = np.random.default_rng(seed)
-    exact = 2 ** min(len(a), 60) <= permutations
-    if exact:
-        differences = swapped(_all_masks(len(a)))
+    n = len(left.labels)
+    if n == len(a):
+        swapped = _swapper(a, b, defined, left, right)
+    elif isinstance(left, MeanStatistic) and isinstance(right, MeanStatistic):
+        fixed |= {"n": n, "unit": "queries"}
+        swapped = _swapped_means(left, right)
     else:
-        width = 4 * len(a)
+        raise EvaluationError(
+            f"{defined.name} has {n} units in {len(a)} rows and is no mean over them: it has no"
+            " permutation test"
+        )
+    rng = np.random.default_rng(seed)
+    exact = 2 ** min(n, 60) <= permutations
+    if exact:
+        differences = swapped(_all_masks(n))
+    else:
         differences = np.concatenate(
-            [swapped(rng.random((count, len(a))) < 0.5) for count in chunks(permutations, width)]
+            [swapped(rng.random((count, n)) < 0.5) for count in chunks(permutations, 4 * n)]
         )
     extreme = count_extreme(differences, value)
     total = len(differences)
@@ -196,9 +207,7 @@ Swapped = Callable[[Bool[np.ndarray, "r n"]], Float[np.ndarray, "r"]]
 """From which examples are swapped, (r, n), to the difference of the two models, (r,)."""
 
 
-def _swapper(
-    a: Predictions, b: Predictions, defined: Definition, left: Statistic, right: Statistic
-) -> Swapped:
+def _swapper(a: Rows, b: Rows, defined: Definition, left: Statistic, right: Statistic) -> Swapped:
     """The fastest way to evaluate swaps that gives what measuring the swapped tables gives.
 
     A metric may depend on a table beyond its rows, as bins of equal mass do; a few swaps show it.
@@ -259,7 +268,7 @@ def _swapped_rows(both: Statistic, n: int) -> Swapped:
     return swapped
 
 
-def _swapped_tables(stacked: Predictions, defined: Definition) -> Swapped:
+def _swapped_tables(stacked: Rows, defined: Definition) -> Swapped:
     n = len(stacked) // 2
 
     def value(rows: np.ndarray) -> float:
@@ -274,7 +283,7 @@ def _swapped_tables(stacked: Predictions, defined: Definition) -> Swapped:
     return swapped
 
 
-def _stack(a: Predictions, b: Predictions) -> Predictions:
+def _stack(a: Rows, b: Rows) -> Rows:
     """One table of both models' rows, those of the first before those of the second."""
     sides = [
         dataclasses.replace(table, ids=np.char.add(name, table.ids))

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.intervals import check_confidence
-from jaxtransfer.evaluation.learning_curve import LearningCurve
+from jaxtransfer.evaluation.learning_curve import NOTHING_VARIES, LearningCurve
 from jaxtransfer.evaluation.resampled_means import extended
 
 EXPONENTS = (0.01, 5.0)
@@ -174,6 +174,8 @@ def fit_power_law(curve: LearningCurve, *, confidence: float = 0.95) -> PowerLaw
     else:
         weights = np.ones(len(means))
         notes.append("sizes weigh the same: at some of them nothing varies")
+    if not variances.any():
+        notes.append(NOTHING_VARIES)
     if len(curve.seeds) == 1:
         notes.append("one seed: the variance of training is not in the intervals")
     point = fit_many(curve.train, means[None], weights)[0]

@@ -4,30 +4,52 @@ import weakref
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxtransfer.evaluation.table import Predictions
 
 BLOCK = 1_000_000
 """Numbers done at once, so that temporaries stay small beside a large table."""
 
-_OF_TABLE: weakref.WeakKeyDictionary[Predictions, np.ndarray] = weakref.WeakKeyDictionary()
+_OF_TABLE: weakref.WeakKeyDictionary[Predictions, tuple[np.ndarray, np.ndarray]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def log_probabilities(table: Predictions) -> Float[np.ndarray, "n k"]:
-    """Log probabilities of a table in float64, computed once as long as the table lives.
+def normaliser(table: Predictions) -> tuple[Float[np.ndarray, "n 1"], Float[np.ndarray, "n 1"]]:
+    """Each row's largest logit, and the logarithm of the sum of all exp(logit - largest).
 
-    Those of a normalised table are its logits as they are, so that equal probabilities stay equal.
+    A logit less the one and then the other is what `log_softmax` makes of it, to the bit, so any
+    part of the log probabilities is had without the rest. Computed once as long as the table lives.
     """
     found = _OF_TABLE.get(table)
     if found is None:
-        if table.normalised:
-            found = np.asarray(table.logits, np.float64)
-        else:
-            found = log_softmax(table.logits)
-        found.flags.writeable = False
-        _OF_TABLE[table] = found
+        parts = [_normaliser(_float64(table.logits[rows])) for rows in blocks(table.logits)]
+        largest, sums = (np.concatenate(part) for part in zip(*parts))
+        largest.flags.writeable = sums.flags.writeable = False
+        found = _OF_TABLE[table] = largest, sums
     return found
+
+
+def log_softmax_at(table: Predictions, columns: Int[np.ndarray, "n"] | int) -> np.ndarray:
+    """Each row's log probability of its own one of the columns, or of the one named: (n,)."""
+    largest, sums = normaliser(table)
+    own = _float64(table.logits[np.arange(len(table)), columns])
+    return own - largest[:, 0] - sums[:, 0]
+
+
+def log_softmax_rows(table: Predictions, rows: slice) -> Float[np.ndarray, "m k"]:
+    """Log probabilities of some rows."""
+    largest, sums = normaliser(table)
+    return _float64(table.logits[rows]) - largest[rows] - sums[rows]
+
+
+def softmax_of(table: Predictions) -> Float[np.ndarray, "n k"]:
+    """Probabilities of a table, without a temporary of their size."""
+    out = np.empty(table.logits.shape, np.float64)
+    for rows in blocks(out):
+        np.exp(log_softmax_rows(table, rows), out=out[rows])
+    return out
 
 
 def log_softmax(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -38,10 +60,9 @@ def log_softmax(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     logits = np.asarray(logits)
     out = np.empty(logits.shape, np.float64)
     for rows in blocks(logits):
-        block = np.asarray(logits[rows], np.float64)
-        shifted = block - block.max(axis=1, keepdims=True)
-        sums = np.sort(np.exp(shifted), axis=1).sum(axis=1, keepdims=True)
-        np.subtract(shifted, np.log(sums), out=out[rows])
+        block = _float64(logits[rows])
+        largest, sums = _normaliser(block)
+        np.subtract(block - largest, sums, out=out[rows])
     return out
 
 
@@ -51,7 +72,8 @@ def softmax(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     >>> softmax(np.zeros((1, 2)))
     array([[0.5, 0.5]])
     """
-    return np.exp(log_softmax(logits))
+    out = log_softmax(logits)
+    return np.exp(out, out=out)
 
 
 def log_odds(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -59,7 +81,7 @@ def log_odds(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     logits = np.asarray(logits)
     out = np.empty(logits.shape, np.float64)
     for rows in blocks(logits):
-        block = np.asarray(logits[rows], np.float64)
+        block = _float64(logits[rows])
         logp = log_softmax(block)
         odds = out[rows]
         minor = logp < np.log(0.5)
@@ -80,3 +102,14 @@ def blocks(array: np.ndarray) -> Iterator[slice]:
     size = max(1, BLOCK // max(1, array.shape[1]))
     for start in range(0, len(array), size):
         yield slice(start, start + size)
+
+
+def _float64(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array, np.float64)
+
+
+def _normaliser(block: Float[np.ndarray, "m k"]) -> tuple[np.ndarray, np.ndarray]:
+    """See `normaliser`; the sum is over sorted numbers."""
+    largest = block.max(axis=1, keepdims=True)
+    terms = np.sort(np.exp(block - largest), axis=1)
+    return largest, np.log(terms.sum(axis=1, keepdims=True))

@@ -131,8 +131,10 @@ class RankStatistic(Statistic):
 
     def leave_one_out(self):
         """See Statistic."""
-        areas = [self._areas_without(place) for place in range(len(self.columns))]
-        return np.mean(areas, axis=0)
+        total = np.zeros(len(self.labels))
+        for place in range(len(self.columns)):
+            total += self._areas_without(place)
+        return total / len(self.columns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,8 +13,8 @@ from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.definition import Definition, check_bounds, describe
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.permutation import ExchangeTest, count_extreme
+from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.evaluation.statistic import Statistic, Undefined
-from jaxtransfer.evaluation.table import Predictions
 
 EXACT_SEEDS = 20
 """Up to so many seeds that differ, all sign flips are enumerated."""
@@ -87,9 +87,7 @@ def sign_flip(
     )
 
 
-def sign_flip_seeds(
-    a: Sequence[Predictions], b: Sequence[Predictions], metric: str | Definition
-) -> ExchangeTest:
+def sign_flip_seeds(a: Sequence[Rows], b: Sequence[Rows], metric: str | Definition) -> ExchangeTest:
     """`sign_flip` of the metric's differences between two methods, pair by pair of seeds.
 
     The examples are taken as given: the test says whether the methods differ on these ones.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.probabilities import blocks, log_softmax, softmax
 from jaxtransfer.evaluation.scaling import FittedOn, Scaling
 from jaxtransfer.evaluation.table import Predictions
 
@@ -88,7 +88,7 @@ def fit_temperature(table: Predictions) -> Temperature:
     from scipy.optimize import brentq
 
     fitted_on = FittedOn.of(table)
-    rows = np.arange(len(table))
+    n = len(table)
     logits = table.logits.astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     if not logits.any():
@@ -96,17 +96,22 @@ def fit_temperature(table: Predictions) -> Temperature:
             f"{table.source}: the logits of each of the {len(table)} rows are all equal, so no"
             " temperature is better than another"
         )
-    of_label = logits[rows, table.labels]
+    of_label = logits[np.arange(n), table.labels]
 
     def slope(log_inverse: float) -> float:
-        p = np.exp(log_softmax(logits * np.exp(log_inverse)))
-        return float(((p * logits).sum(axis=1) - of_label).mean())
+        expected = np.empty(n)
+        for rows in blocks(logits):
+            p = softmax(logits[rows] * np.exp(log_inverse))
+            expected[rows] = (p * logits[rows]).sum(axis=1)
+        return float((expected - of_label).mean())
 
     def shortfall(log_inverse: float) -> float:
-        p = np.exp(log_softmax(logits * np.exp(log_inverse))[rows, table.labels])
+        p = np.empty(n)
+        for rows in blocks(logits):
+            inside = softmax(logits[rows] * np.exp(log_inverse))
+            p[rows] = np.take_along_axis(inside, table.labels[rows, None], axis=1)[:, 0]
         return float((n + 1) / (n + 2) - p.mean())
 
-    n = len(table)
     ends = -float(np.log(HIGHEST)), -float(np.log(LOWEST))
     root: Callable[[Callable[[float], float]], float] = lambda f: brentq(f, *ends, xtol=1e-14)  # noqa: E731
     note = None

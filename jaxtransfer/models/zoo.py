@@ -96,6 +96,11 @@ def describe(name: str) -> Entry:
     return ZOO[name]
 
 
+def has_classifier(source: str) -> bool:
+    """Whether `load(source, classifier=True)` gives the classes that the network was trained on."""
+    return source in ZOO and ZOO[source].architecture != BERT
+
+
 def load(
     source: str | os.PathLike,
     *,

@@ -15,28 +15,21 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer import partition, trees
-from jaxtransfer.adapt import Full, from_description, package
+from jaxtransfer.adapt import from_description, package
 from jaxtransfer.adapt.adapted import Adapted, adapt
-from jaxtransfer.adapt.method import Method
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.source import class_values
-from jaxtransfer.errors import ConfigError, TrainingError, WorkdirError
+from jaxtransfer.errors import TrainingError, WorkdirError
 from jaxtransfer.evaluation import baselines, metrics
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.objectives import Objective, cross_entropy, l2_sp
-from jaxtransfer.optim import Group
-from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
-from jaxtransfer.protocol.settings import RungSettings, TrainSettings, train_settings
+from jaxtransfer.protocol.problem import TRAIN, TUNE
+from jaxtransfer.protocol.sections import RungSettings
+from jaxtransfer.protocol.training import BATCH, method_of, rates_of, train_rung
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import write_json, write_text
-from jaxtransfer.train.cache import ActivationCache
-from jaxtransfer.train.compiled import CompiledSteps
-from jaxtransfer.train.outcome import Trained
-from jaxtransfer.train.phases import fit
 from jaxtransfer.train.predict import extract_features, predict
 from jaxtransfer.train.progress import Progress
-from jaxtransfer.train.recipe import Recipe
 
-BATCH = 25
 BASELINE_FACTS: Mapping[str, Any] = {
     "rules": [],
     "trainable": 0,
@@ -44,15 +37,6 @@ BASELINE_FACTS: Mapping[str, Any] = {
     "steps": 0,
 }
 CELL_KEYS = {"rung", "learning_rate", "seed", "tuning", "cost", "wall_seconds", "diverged"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Workbench:
-    """What the cells of a ladder share: compiled steps and the activations of frozen stages."""
-
-    problem: Problem
-    compiled: CompiledSteps
-    cache: ActivationCache
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,30 +64,9 @@ def cell_name(rung: str, learning_rate: float | None, seed: int, purpose: str) -
     return f"{rung}/{purpose}{rate}-seed{seed}"
 
 
-def method_of(rung: RungSettings) -> Method:
-    """The method that a rung names, with its options.
-
-    Raises:
-      AdaptationError: if there is no such method or option; the message names the nearest.
-    """
-    return from_description({"method": rung.method, **rung.options})
-
-
-def rates_of(rung: RungSettings) -> tuple[float, ...]:
-    """The rung's grid of learning rates, or what its method suggests."""
-    if rung.is_baseline:
-        return ()
-    rates = rung.learning_rates or method_of(rung).suggested_learning_rates
-    if not rates:
-        raise ConfigError(
-            f"rung {rung.name!r} has no learning_rates, and method {rung.method!r} suggests none"
-        )
-    return tuple(rates)
-
-
 def check_rung(rung: RungSettings) -> None:
     """Finds what is wrong with a rung before anything runs; raises as `method_of` and `rates_of`."""
-    if not rung.is_baseline:
+    if not rung.is_baseline and not rung.is_ensemble:
         method_of(rung)
     rates_of(rung)
 
@@ -179,12 +142,12 @@ def run_cell(
     else:
         training = time.perf_counter()
         try:
-            trained, recipe = _train(
+            trained, recipe = train_rung(
                 bench,
                 rung,
                 learning_rate=learning_rate,
                 seed=seed,
-                directory=directory,
+                workdir=directory / "train" if checkpoint_every else None,
                 draws_curve=not only_tune,
                 checkpoint_every=checkpoint_every,
                 progress=progress,
@@ -205,7 +168,7 @@ def run_cell(
             precision=recipe.precision,
             compiled=bench.compiled,
         )
-        facts |= _facts(adapted, rung) | {
+        facts |= facts_of(adapted, rung) | {
             "cost": dataclasses.asdict(trained.cost),
             "steps": trained.steps,
         }
@@ -218,7 +181,8 @@ def run_cell(
     )
     facts["tuning"] = {"metric": metric, "value": metrics.value(table.select(TUNE), metric)}
     table.save(directory / "predictions.npz")
-    if adapted is not None and saves_adapter:
+    # A random encoder is no base that an adapter could be loaded onto.
+    if adapted is not None and saves_adapter and not rung.is_reference:
         package.save(
             adapted,
             directory / "adapter",
@@ -237,10 +201,16 @@ def _finish(directory: pathlib.Path, facts: Mapping[str, Any], began: float) -> 
 
 def copy_adapter(cell: Cell, workdir: pathlib.Path) -> None:
     """Copies a cell's adapter to the work directory's own; a baseline has none, and none stays."""
-    source, target = cell.directory / "adapter", workdir / "adapter"
-    shutil.rmtree(target, ignore_errors=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
+    copy_adapters({"adapter": cell}, workdir)
+
+
+def copy_adapters(found: Mapping[str, Cell], workdir: pathlib.Path) -> None:
+    """Copies cells' adapters into the work directory, by the name of the copy; no other copy stays."""
+    for old in ("adapter", "adapters"):
+        shutil.rmtree(workdir / old, ignore_errors=True)
+    for name, cell in found.items():
+        if (cell.directory / "adapter").is_dir():
+            shutil.copytree(cell.directory / "adapter", workdir / name)
 
 
 def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
@@ -251,102 +221,8 @@ def _examples(bench: Workbench, only_tune: bool) -> tuple[Examples, np.ndarray]:
     return problem.evaluated, problem.evaluated_splits
 
 
-def _train(
-    bench: Workbench,
-    rung: RungSettings,
-    *,
-    learning_rate: float | None,
-    seed: int,
-    directory: pathlib.Path,
-    draws_curve: bool,
-    checkpoint_every: int,
-    progress: Progress | None,
-) -> tuple[Trained, Recipe]:
-    if learning_rate is None:
-        raise ConfigError(f"rung {rung.name!r} is trained and needs a learning rate")
-    problem = bench.problem
-    train = train_settings(problem.settings, rung)
-    method = method_of(rung)
-    phases = method.phases()
-    is_last = [index == len(phases) - 1 for index in range(len(phases))]
-    recipes = [
-        recipe_of(train, phase, rung, learning_rate, is_last=last)
-        for phase, last in zip(phases, is_last)
-    ]
-    recipes = [dataclasses.replace(recipe, checkpoint_every=checkpoint_every) for recipe in recipes]
-    metric = problem.settings.acceptance.metric
-    # A trial of a learning rate has no use for a curve, but early stopping needs its points.
-    evaluates = train.evaluate_every > 0 and (draws_curve or train.patience > 0)
-
-    def measure(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        table = Predictions(
-            ids=problem.examples[TUNE].ids,
-            labels=labels.astype(np.int64),
-            logits=logits,
-            classes=problem.classes,
-        )
-        measured = {name: metrics.value(table, name) for name in (metric, "nll")}
-        return {name: float("nan") if value is None else value for name, value in measured.items()}
-
-    trained = fit(
-        problem.model(seed),
-        method,
-        {"labeled": problem.examples[TRAIN]},
-        [objective_of(train, is_last=last) for last in is_last],
-        recipes,
-        seed=seed,
-        statistics=train.statistics,
-        workdir=directory / "train" if checkpoint_every else None,
-        validation=problem.examples[TUNE] if evaluates else None,
-        measure=measure,
-        cache=bench.cache,
-        compiled=bench.compiled,
-        progress=progress,
-    )
-    return trained, recipes[-1]
-
-
-def recipe_of(
-    train: TrainSettings,
-    phase: Method,
-    rung: RungSettings,
-    learning_rate: float,
-    *,
-    is_last: bool,
-) -> Recipe:
-    """The recipe of one phase of a rung."""
-    rates = {**phase.suggested_multipliers, **train.group_rates}
-    steps, rate = train.steps, learning_rate
-    if not is_last:
-        rates = dict(phase.suggested_multipliers)
-        steps = int(rung.first_phase.get("steps", train.steps))
-        rate = float(rung.first_phase.get("learning_rate", phase.suggested_learning_rates[0]))
-    return Recipe(
-        steps=steps,
-        batch_size=train.batch_size,
-        learning_rate=rate,
-        weight_decay=train.weight_decay,
-        schedule=train.schedule,
-        warmup=train.warmup,
-        clip_norm=train.clip_norm or None,
-        groups={name: Group(learning_rate=factor) for name, factor in rates.items()},
-        layer_decay=train.layer_decay if isinstance(phase, Full) else 1.0,
-        evaluate_every=train.evaluate_every,
-        patience=train.patience,
-        keep_best=train.patience > 0,
-        criterion="nll",
-        precision=train.precision,
-        evaluation_batch_size=BATCH,
-    )
-
-
-def objective_of(train: TrainSettings, *, is_last: bool) -> Objective:
-    """Cross-entropy, and in the last phase the pull towards the pretrained values, by its weight."""
-    loss = cross_entropy(label_smoothing=train.label_smoothing)
-    return Objective((loss, l2_sp(weight=train.l2_sp)) if is_last else (loss,))
-
-
-def _facts(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+def facts_of(adapted: Adapted, rung: RungSettings) -> dict[str, Any]:
+    """Method, rules and number of trainable parameters, as `cell.json` holds them."""
     trainable, _ = partition.split(adapted.variables, adapted.labels)
     leaves = trees.flatten_variables(trainable).values()
     return {

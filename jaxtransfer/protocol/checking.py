@@ -18,7 +18,13 @@ from jaxtransfer.errors import ConfigError, nearest
 LONGEST = 80
 """Characters of a value that a message shows."""
 
-_NOUNS = {str: "text", bool: "True or False", int: "an integer", float: "a finite number"}
+_NOUNS = {
+    str: "text",
+    bool: "True or False",
+    int: "an integer",
+    float: "a finite number",
+    types.NoneType: "None",
+}
 T = typing.TypeVar("T")
 
 
@@ -53,7 +59,7 @@ def check(place: str, value: Any, kind: Any) -> Any:
     Args:
       place: how messages name it, such as `config.train.steps`.
       value: as the user gave it.
-      kind: str, bool, int, float, Any (plain values, nested at will), Literal, `Mapping[str, X]`,
+      kind: str, bool, int, float, None, Any (plain values, nested at will), Literal, `Mapping[str, X]`,
         `tuple[X, ...]`, one of these Annotated with an `Interval`, or a union, of which the first that
         takes the value counts.
 
@@ -134,6 +140,8 @@ def kinds_of(kind: type) -> dict[str, Any]:
 
 
 def _scalar(place: str, value: Any, kind: type) -> Any:
+    if kind is types.NoneType and value is None:
+        return None
     if kind is str:
         value = os.fspath(value) if isinstance(value, os.PathLike) else value
         if isinstance(value, str):

@@ -7,7 +7,7 @@ read afterwards, adds to it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.protocol.decision import Comparison, Verdict
+from jaxtransfer.protocol.decision import Comparison, Verdict, may_exceed
 
 
 def conclude(
@@ -43,19 +43,19 @@ def conclude(
         for verdict in verdicts.values()
         if verdict.comparison is not None
         and verdict.comparison.second == chosen
-        and _may_exceed(verdict.comparison, margin)
+        and may_exceed(verdict.comparison, margin)
     ]
     if open_rungs:
         excludes = "its interval does not" if len(open_rungs) == 1 else "their intervals do not"
         sentences.append(
-            f"On the {accept_count} validation examples that decide, {_listed(open_rungs)} did not clear the margin of"
+            f"On the {accept_count} validation examples that decide, {listed(open_rungs)} did not clear the margin of"
             f" {margin:g} over {chosen}; {excludes} exclude an advantage either."
         )
     better = _better_than(chosen, comparisons)
     if better:
         sentences.append(
             f"The test split, which took no part in the choice, finds better than {chosen}:"
-            f" {_listed(better)} (corrected for all pairs); with {accept_count} examples the"
+            f" {listed(better)} (corrected for all pairs); with {accept_count} examples the"
             " acceptance half could not show it."
         )
     by_pair = {(item.first, item.second): item for item in comparisons}
@@ -80,14 +80,6 @@ def _better_than(chosen: str, comparisons: Sequence[Comparison]) -> list[str]:
         elif item.first == chosen and gain < 0:
             found.append(f"{item.second} {-value:+.3f} [{-high:+.3f}, {-low:+.3f}]")
     return found
-
-
-def _may_exceed(comparison: Comparison, margin: float) -> bool:
-    """Whether the interval holds an improvement by more than the margin."""
-    if comparison.ci is None:
-        return False
-    low, high = comparison.ci
-    return (high if comparison.difference.maximise else -low) > margin
 
 
 def _chosen(
@@ -123,7 +115,7 @@ def _against_probe(
         else:
             groups["worse"].append(_figures(comparison, rung))
     parts = [
-        f"{how} {'is' if len(rungs) == 1 else 'are'} {_listed(rungs)}"
+        f"{how} {'is' if len(rungs) == 1 else 'are'} {listed(rungs)}"
         for how, rungs in groups.items()
         if rungs
     ]
@@ -150,7 +142,7 @@ def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
     ]
     return (
         f"Among the tuned rungs, {len(distinct)} of {len(within)} differences in test {metric}"
-        f" {'is' if len(distinct) == 1 else 'are'} distinguishable: {_listed(pairs)}; the largest is {figures}."
+        f" {'is' if len(distinct) == 1 else 'are'} distinguishable: {listed(pairs)}; the largest is {figures}."
     )
 
 
@@ -161,7 +153,12 @@ def _figures(comparison: Comparison, name: str) -> str:
     return f"{name} {comparison.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as prose lists them.
+
+    >>> listed(["bitfit", "lora", "full"])
+    'bitfit, lora and full'
+    """
     if len(names) == 1:
         return names[0]
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -31,9 +31,11 @@ def of_config(settings: LadderSettings, rung: str | None = None) -> list[dict[st
     Raises:
       ConfigError: if the rung is a baseline, which has no parameters.
     """
-    chosen = settings.rung(rung) if rung else settings.rungs[-1]
-    if chosen.is_baseline:
-        raise ConfigError(f"rung {chosen.name!r} is a baseline without parameters; inspect another")
+    last = [one for one in settings.rungs if not one.is_ensemble][-1]
+    chosen = settings.rung(rung) if rung else last
+    if chosen.is_baseline or chosen.is_ensemble:
+        what = "a baseline" if chosen.is_baseline else "an ensemble"
+        raise ConfigError(f"rung {chosen.name!r} is {what} without parameters; inspect another")
     classes = load_table(settings.data).classes
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     model = with_head(encoder, len(classes), rng=jax.random.key(0))

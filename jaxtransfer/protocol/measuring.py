@@ -26,6 +26,17 @@ def is_halved(table: Rows, split: str | None) -> bool:
     return split == VALIDATION and VALIDATION not in names and {TUNE, ACCEPT} <= names
 
 
+def rows_of(table: Rows, split: str | None) -> Rows:
+    """The rows of one split, or all rows where `split` is None; `validation` may be both halves.
+
+    Raises:
+      EvaluationError: if the table has no such split, naming those it has.
+    """
+    if is_halved(table, split):
+        return concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+    return table if split is None else table.select(split)
+
+
 def measure_split(
     table: Rows,
     split: str | None,
@@ -40,13 +51,12 @@ def measure_split(
     Raises:
       EvaluationError: if the table has no such split, naming those it has.
     """
+    measured = measure(rows_of(table, split), metrics, confidence=confidence)
     if not is_halved(table, split):
-        rows = table if split is None else table.select(split)
-        return measure(rows, metrics, confidence=confidence)
-    both = concatenate([table.select(half) for half in (TUNE, ACCEPT)])
+        return measured
     return {
         name: dataclasses.replace(value, definition=f"{value.definition}; {BOTH_HALVES}")
-        for name, value in measure(both, metrics, confidence=confidence).items()
+        for name, value in measured.items()
     }
 
 
@@ -95,9 +105,9 @@ def _check_whole(workdir: pathlib.Path) -> None:
     Raises:
       WorkdirError: naming the file that is missing or damaged.
     """
-    record = _read(workdir / "record.json")
+    record = read_json(workdir / "record.json")
     if record is None:
-        run = _read(workdir / "run.json")
+        run = read_json(workdir / "run.json")
         if run is not None and run.get("verb") == "ladder":
             raise WorkdirError(
                 f"{workdir / 'record.json'} is missing: the ladder has not finished. Run the same"
@@ -114,7 +124,8 @@ def _check_whole(workdir: pathlib.Path) -> None:
                 )
 
 
-def _read(path: pathlib.Path) -> dict[str, Any] | None:
+def read_json(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object of a run's file, or None if it is not there; WorkdirError if it is damaged."""
     if not path.is_file():
         return None
     try:

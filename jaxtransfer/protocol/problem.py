@@ -5,7 +5,7 @@ Everything that a rung may look at is here; what a rung did is in its cells.
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,32 +33,41 @@ READ_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
-    """What every rung of a ladder works on.
+class Statement:
+    """A problem as stated: what a record says of it, and can be read again without data or weights.
 
     Attributes:
       settings: the ladder's settings.
       task: what is predicted: classes, loss, metrics.
-      encoder: the pretrained network, without a head.
-      table: all examples, without exact duplicates.
-      splits: positions of each split in the table; validation is its two halves, `tune` and `accept`.
-      examples: the examples of each split, preprocessed for the encoder.
-      evaluated: all that predictions are written for, one split after another.
-      evaluated_splits: the split of each of those.
       card: what is to be said about the data.
       hashes: SHA-256 of data, splits, base weights and config.
     """
 
     settings: LadderSettings
     task: Task
+    card: Mapping[str, Any]
+    hashes: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Problem(Statement):
+    """What every rung of a ladder works on.
+
+    Attributes:
+      encoder: the pretrained network, without a head.
+      table: all examples, without exact duplicates.
+      splits: positions of each split in the table; validation is its two halves, `tune` and `accept`.
+      examples: the examples of each split, preprocessed for the encoder.
+      evaluated: all that predictions are written for, one split after another.
+      evaluated_splits: the split of each of those.
+    """
+
     encoder: Model
     table: Table
     splits: Mapping[str, np.ndarray]
     examples: Mapping[str, Examples]
     evaluated: Examples
     evaluated_splits: np.ndarray
-    card: Mapping[str, Any]
-    hashes: Mapping[str, str]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,7 +112,7 @@ def prepare(settings: LadderSettings) -> Problem:
     if raw.labels is None:
         raise DataError("a ladder needs labels: name the column or array of them in config.data")
     table, duplicates = deduplicate(raw)
-    task = _task(settings, table.classes)
+    task = task_of(settings, table.classes)
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     sizes = {name: size for name, size in settings.splits.sizes.items() if size}
     per_class = settings.splits.train_per_class
@@ -141,7 +150,7 @@ def prepare(settings: LadderSettings) -> Problem:
     }
     hashes = {
         "data": table.fingerprint,
-        "splits": splits_hash(splits, table),
+        "splits": splits_hash({name: table.ids[rows].tolist() for name, rows in splits.items()}),
         "base": fingerprint(encoder.variables),
         "config": settings.hash,
     }
@@ -159,12 +168,12 @@ def prepare(settings: LadderSettings) -> Problem:
     )
 
 
-def splits_hash(splits: Mapping[str, np.ndarray], table: Table) -> str:
+def splits_hash(ids: Mapping[str, Sequence[str]]) -> str:
     """SHA-256 of the ids of each split, in order."""
     digest = hashlib.sha256()
-    for name in sorted(splits):
+    for name in sorted(ids):
         digest.update(f"{name}\n".encode())
-        digest.update("\n".join(table.ids[splits[name]].tolist()).encode())
+        digest.update("\n".join(ids[name]).encode())
     return digest.hexdigest()
 
 
@@ -195,7 +204,7 @@ def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
                 )
 
 
-def _task(settings: LadderSettings, classes: tuple[str, ...]) -> Task:
+def task_of(settings: LadderSettings, classes: tuple[str, ...]) -> Task:
     """The task of the data's classes; what decides is among its metrics."""
     metric = settings.acceptance.metric
     fields = {**settings.task, "classes": classes, "criterion": metric}

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from jaxtransfer.data.splits import nested_subsets
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation import baselines
-from jaxtransfer.evaluation.cross_fitting import fit_probe
+from jaxtransfer.evaluation.cross_fitting import fit_probe, standardisation
 from jaxtransfer.evaluation.features import Features
 from jaxtransfer.evaluation.labels_saved import labels_saved
 from jaxtransfer.evaluation.learning_curve import LearningCurve, learning_curve
@@ -136,8 +136,7 @@ def _nearest_mean(
 def _probe(
     features: np.ndarray, labels: np.ndarray, queries: np.ndarray, classes: int
 ) -> Float[np.ndarray, "n k"]:
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1.0
+    mean, scale = standardisation(features)
     kernel, bias = fit_probe((features - mean) / scale, labels, classes)
     return (queries - mean) / scale @ kernel + bias
 

@@ -1,6 +1,7 @@
 """Typed settings of a ladder: the ConfigDict of a config file stops here.
 
-Every key and value is checked against the dataclasses below, so that a misspelt one is an error that names the nearest.
+Every key and value is checked against the dataclasses of `sections` and `acceptance`, so that a misspelt one is an
+error that names the nearest.
 """
 
 import dataclasses
@@ -9,132 +10,34 @@ import json
 import numbers
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from jaxtransfer.errors import ConfigError, nearest
-from jaxtransfer.protocol.checking import Interval, check, check_fields, check_section, kinds_of
+from jaxtransfer.protocol.acceptance import (
+    AcceptanceSettings,
+    BudgetSettings,
+    frozen_document,
+    guards_of,
+)
+from jaxtransfer.protocol.checking import check, check_fields, check_section, kinds_of
+from jaxtransfer.protocol.reference_rungs import check_references, default_references
+from jaxtransfer.protocol.sections import (
+    OPERATORS,
+    Count,
+    ModelSettings,
+    Rate,
+    RungSettings,
+    Seed,
+    SplitSettings,
+    TrainSettings,
+    TuningSettings,
+)
 
-BASELINES = ("majority_class", "nearest_mean")
 SPLITS = ("validation", "calibration", "test")
-
-Count = Annotated[int, Interval(1)]
-CountOrNone = Annotated[int, Interval(0)]
-Seed = Annotated[int, Interval(0, 2**32 - 1)]
-Rate = Annotated[float, Interval(0, open_low=True)]
-Weight = Annotated[float, Interval(0)]
-Share = Annotated[float, Interval(0, 1, open_high=True)]
-Part = Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """Which pretrained model, and the options of its loader (`max_length`, `image_size`, `dropout`)."""
-
-    uri: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SplitSettings:
-    """How many examples each split gets.
-
-    Attributes:
-      sizes: examples per split, stratified: a count, or a share in (0, 1) of all examples, rounded down;
-        `validation` and `test` are needed, `calibration` is optional.
-      train_per_class: labelled training examples of each class: one count for all, or the share in (0, 1) of
-        each that trains.
-      seed: seed of the draw.
-    """
-
-    sizes: Mapping[str, CountOrNone | Part]
-    train_per_class: Count | Part
-    seed: Seed = 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """What all trained rungs share; a rung may override each of them.
-
-    Attributes:
-      steps: optimizer steps.
-      batch_size: examples per step, over all devices.
-      weight_decay: decoupled weight decay of kernels.
-      schedule: `cosine`, `linear` or `constant`, after the warm-up.
-      warmup: share of the steps spent warming up.
-      clip_norm: bound of the global norm of the trainable gradient; 0 for none.
-      layer_decay: factor of the learning rate per stage downwards; 1 for none.
-      group_rates: factor of the learning rate by optimizer group; a group left out takes the method's suggestion.
-      statistics: `frozen` or `updated` BatchNorm statistics.
-      label_smoothing: mass spread over the other classes.
-      l2_sp: weight of the pull towards the pretrained values, in the last phase of a method.
-      patience: evaluations without a lower negative log-likelihood on the tuning half after which
-        training stops and the best one counts; 0 trains to the last step.
-      evaluate_every: steps between those evaluations, which also draw the learning curves; 0 for none.
-      precision: `auto`, `float32` or `bfloat16`.
-    """
-
-    steps: Count = 50
-    batch_size: Count = 16
-    weight_decay: Weight = 0.01
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: Share = 0.1
-    clip_norm: Weight = 1.0
-    layer_decay: Rate = 1.0
-    group_rates: Mapping[str, Weight] = dataclasses.field(default_factory=dict)
-    statistics: Literal["frozen", "updated"] = "frozen"
-    label_smoothing: Share = 0.0
-    l2_sp: Weight = 0.0
-    patience: CountOrNone = 0
-    evaluate_every: CountOrNone = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TuningSettings:
-    """How learning rates are chosen: by one seed, on one half of validation."""
-
-    seed: Seed = 1000
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AcceptanceSettings:
-    """The rule, fixed beforehand, by which a rung replaces the incumbent.
-
-    Attributes:
-      metric: name of a metric of `jaxtransfer.evaluation`.
-      margin: what the paired difference has to exceed, in units of the metric.
-      confidence: level of the intervals; 1 minus it is the error rate of the family of rungs.
-    """
-
-    metric: str = "macro_f1"
-    margin: Weight = 0.0
-    confidence: Annotated[float, Interval(0.5, 1, open_low=True, open_high=True)] = 0.95
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RungSettings:
-    """One rung: a baseline, or a method with its options and grid of learning rates.
-
-    Attributes:
-      method: a method's name, or `majority_class` or `nearest_mean`.
-      options: fields of the method.
-      learning_rates: the grid; empty takes the method's suggestion.
-      overrides: `TrainSettings` fields that differ for this rung.
-      first_phase: for methods of two phases, `learning_rate` and `steps` of the first; the grid and
-        the other settings are those of the last.
-    """
-
-    name: str
-    method: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    learning_rates: tuple[Rate, ...] = ()
-    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    first_phase: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether the rung has nothing to train."""
-        return self.method in BASELINES
+OTHER_VERBS = ("sweep", "ablation")
+"""Sections that `sweep` and `ablate` read, and a ladder does not."""
+OWN = ("method", "options", "learning_rates", "first_phase", "when", "initialisation")
+"""Keys of a rung beside the `TrainSettings` that it overrides."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,9 +45,15 @@ class LadderSettings:
     """Everything that decides a ladder's outcome.
 
     Attributes:
-      rungs: in the order in which they are climbed.
+      rungs: as they are listed, which is the order in which they are climbed unless `order` says otherwise.
       task: `kind` and fields of the task, but for `classes`, which the data say, and `criterion`,
         which is the metric of `acceptance`.
+      budget: what may be spent.
+      order: `listed`, by estimated `cost`, or by the wins in `records` of similar tasks.
+      records: directory of earlier records, for that order.
+      diagnosis: file with facts for the rungs' preconditions; read if it is there.
+      negative_transfer: whether rungs that start from random weights are run beside the ladder.
+      references: those rungs; they cannot be chosen.
       spare: methods that the config defines and this ladder does not climb.
     """
 
@@ -158,11 +67,17 @@ class LadderSettings:
     rungs: tuple[RungSettings, ...]
     seeds: tuple[Seed, ...]
     task: Mapping[str, Any]
+    budget: BudgetSettings = dataclasses.field(default_factory=BudgetSettings)
+    order: Literal["listed", "cost", "records"] = "listed"
+    records: str | None = None
+    diagnosis: str | None = None
+    negative_transfer: bool = True
+    references: tuple[RungSettings, ...] = ()
     spare: tuple[RungSettings, ...] = ()
 
     def rung(self, name: str) -> RungSettings:
         """The rung of that name; ConfigError with the nearest names if there is none."""
-        known = {rung.name: rung for rung in (*self.rungs, *self.spare)}
+        known = {rung.name: rung for rung in (*self.rungs, *self.references, *self.spare)}
         if name not in known:
             raise ConfigError(
                 f"config {self.name!r} defines no rung {name!r}; nearest: {nearest(name, known)}"
@@ -180,6 +95,22 @@ class LadderSettings:
         """SHA-256 of the settings: two work directories agree on it or belong to different runs."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def criterion(self) -> dict[str, Any]:
+        """What is frozen before anything runs: acceptance and budget, as plain values."""
+        return frozen_document(self.acceptance, self.budget)
+
+    @property
+    def ensemble(self) -> RungSettings | None:
+        """The rung that is an ensemble of seeds, if there is one; it is the last."""
+        return self.rungs[-1] if self.rungs[-1].is_ensemble else None
+
+
+def without_criterion(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, as `to_json` gives them, without what no cell depends on; the metric stays, which chose rates."""
+    metric = {key: value for key, value in config["acceptance"].items() if key == "metric"}
+    return {**{k: v for k, v in config.items() if k != "budget"}, "acceptance": metric}
+
 
 def train_settings(settings: LadderSettings, rung: RungSettings) -> TrainSettings:
     """The training settings of one rung: the shared ones with the rung's own in their place."""
@@ -195,8 +126,9 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         where there is one, the nearest.
     """
     plain = config.to_dict() if hasattr(config, "to_dict") else config
-    known = {field.name for field in dataclasses.fields(LadderSettings)} - {"spare"}
-    values = check_section("config", plain, known | {"methods"})
+    made = {"spare", "references"}
+    known = {field.name for field in dataclasses.fields(LadderSettings)} - made
+    values = check_section("config", plain, known | {"methods", *OTHER_VERBS})
     for name in ("model", "data", "splits"):
         if name not in values:
             raise ConfigError(f"the config lacks the section {name!r}")
@@ -213,20 +145,43 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"config.seeds must be distinct and at least one, not {seeds}")
     task = check("config.task", values.get("task", {}), Mapping[str, Any])
+    train = check_fields("config.train", values.get("train", {}), TrainSettings)
+    listed = tuple(_rung(name, methods) for name in names)
+    rungs = tuple(rung for rung in listed if not rung.is_reference)
+    negative_transfer = check(
+        "config.negative_transfer", values.get("negative_transfer", True), bool
+    )
+    references = [rung for rung in listed if rung.is_reference]
+    if negative_transfer:
+        known_names = {rung.name for rung in references}
+        references += [
+            _rung(rung.name, methods) if rung.name in methods else rung
+            for rung in default_references(rungs)
+            if rung.name not in known_names
+        ]
+    taken = {rung.name for rung in (*rungs, *references)}
     settings = LadderSettings(
         name=_name("config.name", values.get("name", "ladder")),
         model=check_fields("config.model", values["model"], ModelSettings),
         data=check("config.data", values["data"], Mapping[str, Any]),
         splits=check_fields("config.splits", values["splits"], SplitSettings),
-        train=check_fields("config.train", values.get("train", {}), TrainSettings),
+        train=train,
         tuning=check_fields("config.tuning", values.get("tuning", {}), TuningSettings),
         acceptance=check_fields(
             "config.acceptance", values.get("acceptance", {}), AcceptanceSettings
         ),
-        rungs=tuple(_rung(name, methods) for name in names),
-        spare=tuple(_rung(name, methods) for name in methods if name not in names),
+        rungs=rungs,
+        spare=tuple(_rung(name, methods) for name in methods if name not in taken),
         seeds=seeds,
         task={"kind": "classification", **task},
+        budget=check_fields("config.budget", values.get("budget", {}), BudgetSettings),
+        order=check(
+            "config.order", values.get("order", "listed"), Literal["listed", "cost", "records"]
+        ),
+        records=check("config.records", values.get("records"), str | None),
+        diagnosis=check("config.diagnosis", values.get("diagnosis"), str | None),
+        negative_transfer=negative_transfer,
+        references=tuple(references),
     )
     _check_together(settings)
     return settings
@@ -234,12 +189,12 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
 
 def from_json(document: Mapping[str, Any]) -> LadderSettings:
     """Inverse of `LadderSettings.to_json`, as `run.json` holds it; raises as `from_config` does."""
-    own = ("method", "options", "learning_rates", "first_phase")
     methods = {
-        rung["name"]: {**{key: rung[key] for key in own}, **rung["overrides"]}
-        for rung in document["rungs"]
+        rung["name"]: {**{key: rung[key] for key in OWN}, **rung["overrides"]}
+        for rung in (*document["rungs"], *document["references"])
     }
-    return from_config({**document, "methods": methods, "rungs": tuple(methods)})
+    rest = {key: value for key, value in document.items() if key != "references"}
+    return from_config({**rest, "methods": methods, "rungs": tuple(methods)})
 
 
 def _name(place: str, name: Any) -> str:
@@ -259,8 +214,7 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
     _name("the name of a rung in config.methods", name)
     place = f"config.methods.{name}"
     shared = kinds_of(TrainSettings)
-    own = ("method", "options", "learning_rates", "first_phase")
-    values = check_section(place, methods[name], {*shared, *own})
+    values = check_section(place, methods[name], {*shared, *OWN})
     if "method" not in values:
         raise ConfigError(f"{place} lacks 'method'")
     first_phase = check_section(
@@ -280,7 +234,26 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
             for key, value in values.items()
             if key in shared
         },
+        when=_preconditions(f"{place}.when", values.get("when", {})),
+        initialisation=check(
+            f"{place}.initialisation",
+            values.get("initialisation", "pretrained"),
+            Literal["pretrained", "random"],
+        ),
     )
+
+
+def _preconditions(place: str, given: Any) -> dict[str, tuple[str, Any]]:
+    found = {}
+    for fact, condition in check_section(place, given).items():
+        pair = check(f"{place}.{fact}", condition, tuple[Any, ...])
+        if len(pair) != 2 or pair[0] not in OPERATORS or not isinstance(pair[1], str | int | float):
+            raise ConfigError(
+                f"{place}.{fact} must be (operator, value) with an operator among {', '.join(OPERATORS)},"
+                f" such as ('>=', 10), not {condition!r}"
+            )
+        found[fact] = (pair[0], pair[1])
+    return found
 
 
 def _rates(place: str, given: Any) -> tuple[float, ...]:
@@ -312,9 +285,30 @@ def _check_together(settings: LadderSettings) -> None:
             raise ConfigError(
                 f"config.splits.sizes needs {name!r} with at least 2 examples, or a share in (0, 1)"
             )
-    for rung in (*settings.rungs, *settings.spare):
+    for rung in (*settings.rungs, *settings.references, *settings.spare):
         train = train_settings(settings, rung)
         if train.patience and not train.evaluate_every and not rung.is_baseline:
             raise ConfigError(
                 f"rung {rung.name!r} has patience={train.patience}, which counts evaluations: set evaluate_every"
             )
+    check_references(settings.rungs, settings.references)
+    _check_ensemble(settings)
+    guards_of(settings.acceptance)
+    if (settings.order == "records") != (settings.records is not None):
+        raise ConfigError(
+            f"config.order is {settings.order!r} and config.records is {settings.records!r}: the order by records"
+            " needs their directory, and no other order reads it"
+        )
+
+
+def _check_ensemble(settings: LadderSettings) -> None:
+    for position, rung in enumerate(settings.rungs):
+        if not rung.is_ensemble:
+            continue
+        place = f"rung {rung.name!r} is an ensemble of the incumbent's seeds"
+        if position == 0 or position + 1 < len(settings.rungs):
+            raise ConfigError(f"{place}: put it last in config.rungs, above what it averages")
+        if len(settings.seeds) < 2:
+            raise ConfigError(f"{place}, and config.seeds has one: name two or more")
+        if rung.options or rung.learning_rates or rung.first_phase or rung.overrides:
+            raise ConfigError(f"{place} and trains nothing: leave out all but its method and when")

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import journal
+from jaxtransfer.protocol.differences import in_words
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
-from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.protocol.settings import LadderSettings, without_criterion
 from jaxtransfer.train import lock
 from jaxtransfer.train.checkpoint import writing
 
@@ -24,7 +26,8 @@ RUN = "run.json"
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
     """Finds whether a work directory may be used by a run; writes nothing.
 
-    A directory of other settings in which no cell was finished or saved may be taken over.
+    A directory of other settings in which no cell was finished or saved may be taken over. One whose
+    criterion alone differs may be gone on with: no cell depends on it.
 
     Raises:
       WorkdirError: if it belongs to a run with other settings (naming the first that differ), is
@@ -46,7 +49,10 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
                 " --workdir, or empty it"
             )
     elif found.get("config_hash") != settings.hash and _has_work(workdir):
-        changed = _differences(found.get("config", {}), settings.to_json())
+        config, own = found.get("config", {}), settings.to_json()
+        if "acceptance" in config and without_criterion(config) == without_criterion(own):
+            return
+        changed = in_words(config, own, "config")
         raise WorkdirError(
             f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
             " choose another --workdir, or remove it"
@@ -57,7 +63,7 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
 def claim(workdir: pathlib.Path, problem: Problem, verb: str) -> Iterator[None]:
     """Makes a work directory the caller's own until the block ends.
 
-    It writes `run.json` (verb, settings, hashes, seeds, versions, device), or finds that it is the
+    It writes `run.json` (verb, settings, hashes, data card, seeds, versions, device), or finds that it is the
     same.
 
     Raises:
@@ -77,6 +83,7 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
         "config": problem.settings.to_json(),
         "config_hash": problem.settings.hash,
         "hashes": dict(problem.hashes),
+        "data": dict(problem.card),
         "seeds": list(problem.settings.seeds),
         "versions": versions(),
         "environment": environment(),
@@ -85,13 +92,16 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
     if found is not None and _has_work(workdir):
         for kind in ("hashes", "versions"):
             for name, value in facts[kind].items():
+                if name == "config":
+                    continue  # its owner is checked, and the criterion may have changed
                 began = found.get(kind, {}).get(name)
                 if began != value:
                     raise WorkdirError(
                         f"{workdir} was begun with other {name} ({str(began)[:12]}, now"
                         f" {value[:12]}): restore it, or choose another --workdir"
                     )
-        facts = {**found, "verb": verb}
+        config = {key: facts[key] for key in ("config", "config_hash", "hashes")}
+        facts = {**facts, **found, **config, "verb": verb}
     if facts != found:
         write_json(workdir / RUN, facts)
 
@@ -102,9 +112,16 @@ def _entries(workdir: pathlib.Path) -> list[str]:
 
 
 def _has_work(workdir: pathlib.Path) -> bool:
-    """Whether a cell is finished, or the training of one has saved a checkpoint."""
+    """Whether a cell is finished, the training of one has saved a checkpoint, or trials are."""
+    if (workdir / journal.FILE).is_file():
+        return True
     patterns = ("*/*/cell.json", "*/*/train/**/checkpoints/step_*")
     return any(True for pattern in patterns for _ in (workdir / "cells").glob(pattern))
+
+
+def finished_cells(workdir: pathlib.Path) -> int:
+    """Number of cells that are finished."""
+    return sum(1 for _ in (workdir / "cells").glob("*/*/cell.json"))
 
 
 def _read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -150,22 +167,3 @@ def _png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _differences(old: Any, new: Any, place: str = "config") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [(f".{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(f"[{i}]", before, now) for i, (before, now) in enumerate(zip(old, new))]
-    else:
-        return [] if old == new else [f"{place} is {_short(old)} there and {_short(new)} here"]
-    return [
-        line for key, before, now in parts for line in _differences(before, now, f"{place}{key}")
-    ]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        value = [v.get("name", v) for v in value]
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

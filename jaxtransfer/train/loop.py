@@ -61,6 +61,7 @@ def train(
     cache: ActivationCache | None = None,
     progress: Progress | None = None,
     compiled: CompiledSteps | None = None,
+    until: int | None = None,
 ) -> Trained:
     """Trains what an adapted model lets train.
 
@@ -84,6 +85,8 @@ def train(
         frozen and nothing is augmented.
       progress: called now and then.
       compiled: executables to share; those of the process if left out.
+      until: step to stop and save at, before the recipe's last; the same call with a later one goes
+        on from there.
 
     Raises:
       ConfigError: if a stream that the objective reads is not given, or the recipe does not fit.
@@ -164,6 +167,7 @@ def train(
             watch=watch,
             progress=progress,
             runner=runner,
+            last=recipe.steps if until is None else min(until, recipe.steps),
         )
         return run(state, resumed or 0)
 
@@ -213,6 +217,7 @@ class _Run:
     watch: _Watch
     progress: Progress | None
     runner: Runner
+    last: int
 
     def __call__(self, state: TrainState, step: int) -> Trained:
         best: tuple[int, Any] | None = None
@@ -302,7 +307,7 @@ class _Run:
         return -max(ranked)[1] if ranked else None
 
     def _is_over(self, step: int) -> bool:
-        if step >= self.recipe.steps:
+        if step >= self.last:
             return True
         best = self._best_evaluation()
         if not self.recipe.patience or best is None:
@@ -317,7 +322,7 @@ class _Run:
         everies = [self.recipe.checkpoint_every] if self.saved is not None else []
         everies += [self.recipe.evaluate_every] if self.validation is not None else []
         stops = [step - step % every + every for every in everies if every]
-        return min([*stops, self.recipe.steps])
+        return min([*stops, self.last])
 
     def _trained(self, state: TrainState, steps: int, best_step: int, taken: int) -> Trained:
         moved = partition.join(*_moving(state))

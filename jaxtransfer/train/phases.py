@@ -29,6 +29,7 @@ def fit(
     seed: int,
     statistics: Statistics = "frozen",
     workdir: str | os.PathLike[str] | None = None,
+    until: int | None = None,
     **options: Any,
 ) -> Trained:
     """Adapts a model to data by a method, phase by phase.
@@ -44,6 +45,7 @@ def fit(
       seed: of new leaves, data order and dropout.
       statistics: see `adapt.adapted.Adapted`.
       workdir: phase i of several saves in `phase_i` inside it.
+      until: step of the last phase to stop at, as for `train`; the phases before run to their ends.
       **options: as for `train`.
 
     Returns:
@@ -78,6 +80,7 @@ def fit(
                 recipe,
                 seed=seed,
                 workdir=place,
+                until=until if index == len(phases) - 1 else None,
                 **options,
             )
         )

@@ -24,7 +24,13 @@ from jaxtransfer.train.compiled import Compiled, CompiledSteps, hashable, struct
 from jaxtransfer.train.outcome import Row
 from jaxtransfer.train.recipe import Recipe
 from jaxtransfer.train.state import Frozen, TrainState
-from jaxtransfer.train.step import LABELED, compute_dtype, make_steps, make_train_step
+from jaxtransfer.train.step import (
+    LABELED,
+    Precision,
+    compute_dtype,
+    make_steps,
+    make_train_step,
+)
 
 ROWS_AT_ONCE = 32
 """Steps between two looks at the metrics; a look waits for the device."""
@@ -104,17 +110,13 @@ class Runner(abc.ABC):
         )
 
     def _key(self, kind: str) -> tuple[Any, ...]:
-        settings = {
-            field.name: hashable(getattr(self.optimizer, field.name))
-            for field in dataclasses.fields(self.optimizer)
-        }
-        return (
+        return step_key(
             kind,
-            structure_of(self.adapted),
-            hashable(self.objective),
-            hashable(settings),
-            self.start,
-            compute_dtype(self.recipe.precision),
+            self.adapted,
+            self.objective,
+            self.optimizer,
+            start=self.start,
+            precision=self.recipe.precision,
         )
 
     def _compile(self, key: tuple[Any, ...], make, arguments) -> Compiled:
@@ -218,6 +220,30 @@ class ScanRunner(Runner):
             rows[name] = sharding.place(table, cut)
         count = sharding.place(np.int32(stop - step), sharding.replicated(self.mesh))
         return (state, self.frozen, self._data, rows, count, *self._rates)
+
+
+def step_key(
+    kind: str,
+    adapted: Adapted,
+    objective: Objective,
+    optimizer: Optimizer,
+    *,
+    start: int,
+    precision: Precision,
+) -> tuple[Any, ...]:
+    """Everything but the shapes of its arguments that decides what a training step computes."""
+    settings = {
+        field.name: hashable(getattr(optimizer, field.name))
+        for field in dataclasses.fields(optimizer)
+    }
+    return (
+        kind,
+        structure_of(adapted),
+        hashable(objective),
+        hashable(settings),
+        start,
+        compute_dtype(precision),
+    )
 
 
 def stream_seed(seed: int, name: str) -> int:

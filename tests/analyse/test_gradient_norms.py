@@ -96,3 +96,14 @@ def test_labels_that_the_head_has_not_are_refused():
         relative_gradient_norms(model, examples, HEAD, batches=0)
     with pytest.raises(EvaluationError, match="nothing to tell apart"):
         probe_head(np.ones((3, 2)), np.zeros(3, int))
+
+
+def test_a_feature_that_is_constant_up_to_rounding_has_no_weight():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 4))
+    labels = (features[:, 0] + features[:, 3] > 0).astype(np.int64)
+    features[:, 2] = 1e-31 * rng.normal(size=40)
+    features[:, 1] = np.float32(0.3) + np.float32(1e-8) * rng.normal(size=40)
+    head = probe_head(features, labels)
+    assert np.abs(head.kernel[[1, 2]]).max() < 1e-6
+    assert np.abs(head.kernel[[0, 3]]).min() > 0.1

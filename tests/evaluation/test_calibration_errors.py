@@ -16,6 +16,7 @@ from jaxtransfer.evaluation.equal_mass import DebiasedError, EqualMassError
 from jaxtransfer.evaluation.metrics import measure, value
 from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.perfect_calibration import NOTHING, Outcomes, perfect
+from jaxtransfer.evaluation.probability_bins import Binned
 from jaxtransfer.evaluation.smooth_calibration import (
     EXACT,
     smooth_calibration_error,
@@ -58,11 +59,12 @@ def test_a_calibrated_model_has_a_debiased_square_of_0_and_a_plain_error_of_chan
     rng = np.random.default_rng(0)
     p = rng.random((2000, 1))
     drawn = Outcomes(p)(rng, 300)
-    given = {"labels": np.zeros(2000, int), "probabilities": p, "outcomes": drawn[0], "bins": bins}
-    ece = BinnedError(error=absolute_gap, **given)
-    for error in (ece, EqualMassError(**given)):
+    labels = np.zeros(2000, int)
+    given = {"probabilities": p, "outcomes": drawn[0], "bins": bins}
+    ece = BinnedError(labels=labels, binned=Binned(**given), error=absolute_gap)
+    for error in (ece, EqualMassError(labels=labels, **given)):
         assert error.of_outcomes(drawn).mean() == pytest.approx(plain, abs=0.001)
-    roots = DebiasedError(**given).of_outcomes(drawn)
+    roots = DebiasedError(labels=labels, **given).of_outcomes(drawn)
     squares = np.sign(roots) * roots**2
     assert abs(squares.mean()) < 4 * squares.std() / np.sqrt(300)
     assert abs(roots.mean()) < 0.005

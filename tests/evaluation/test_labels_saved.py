@@ -119,7 +119,7 @@ def test_laws_extrapolate_and_say_so():
     assert saved.ratio.extrapolated
     assert "extrapolated: beyond the 10 to 500 training labels" in saved.baseline.note
     (never,) = labels_saved(a, b, [0.96])
-    assert never.needed.note == "the law's asymptote does not reach the level"
+    assert never.needed.note.startswith("the law's asymptote does not reach the level; nothing var")
     assert "never reached" in str(never)
 
 
@@ -144,3 +144,12 @@ def test_what_cannot_be_compared_is_refused():
         labels_needed(a, 1.2)
     with pytest.raises(EvaluationError, match="different seeds"):
         labels_saved(a, curve({10: [0.5, 0.6]}, "b"), [0.7])
+
+
+def test_intervals_of_one_seeds_numbers_are_said_to_say_nothing():
+    one = curve({10: 0.5, 20: 0.6, 40: 0.7, 80: 0.75})
+    assert "nothing varies" in labels_needed(one, 0.65).note
+    assert "nothing varies" in " ".join(fit_power_law(one).notes)
+    two = curve({10: [0.5, 0.52], 20: [0.6, 0.61], 40: [0.7, 0.72], 80: [0.75, 0.76]})
+    assert labels_needed(two, 0.65).note is None
+    assert "nothing varies" not in " ".join(fit_power_law(two).notes)

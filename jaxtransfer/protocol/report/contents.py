@@ -12,15 +12,17 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol.record import check_schema
+from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.report.examination import check_examination
 
-SCHEMA = 1
 ACCEPT, TEST = "accept", "test"
 
 _RECORD_KEYS = (
     *("schema", "name", "task", "data", "hashes", "rungs", "comparisons", "chosen", "conclusion"),
     *("versions", "environment", "command", "config", "created"),
 )
+_ACCOUNT_KEYS = ("question", "rationale", "limits", "reproduce")
 _TASK_KEYS = ("kind", "classes", "metric", "margin", "confidence", "acceptance")
 _RUNG_KEYS = (
     *(
@@ -50,6 +52,7 @@ class ReportData:
         `{"step", "loss"}` and `{"step", "validation/<metric>"}`.
       examples: id to `{"text": ...}` or `{"png": base64}` of the hardest test examples.
       examination: what `examine` has written, or None.
+      diagnosis: what `diagnose` has written, or None.
     """
 
     record: Mapping[str, Any]
@@ -57,6 +60,7 @@ class ReportData:
     histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
     examples: Mapping[str, Mapping[str, str]]
     examination: Mapping[str, Any] | None = None
+    diagnosis: Mapping[str, Any] | None = None
 
     @property
     def rungs(self) -> list[dict[str, Any]]:
@@ -125,7 +129,12 @@ def read(workdir: Path) -> ReportData:
         histories=histories,
         examples=_read_json(workdir / "examples.json"),
         examination=_read_examination(workdir / "examination.json", record),
+        diagnosis=_read_diagnosis(workdir / "diagnosis.json"),
     )
+
+
+def _read_diagnosis(path: Path) -> Mapping[str, Any] | None:
+    return check_diagnosis(_read_json(path), path) if path.is_file() else None
 
 
 def _read_examination(path: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -156,12 +165,9 @@ def check_record(record: Any, path: Path) -> None:
     if not isinstance(record, Mapping):
         raise WorkdirError(f"{path} does not hold a JSON object")
     _require_keys(path, "", record, _RECORD_KEYS)
-    if record["schema"] != SCHEMA:
-        raise WorkdirError(
-            f"{path} has schema {record['schema']!r}, this version reads schema {SCHEMA}:"
-            " write the report with the version that wrote the record"
-            f" ({record['versions'].get('jaxtransfer', 'unknown')})"
-        )
+    check_schema(record, str(path))
+    if record["schema"] > 1:
+        _require_keys(path, "", record, _ACCOUNT_KEYS)
     _require_keys(path, "task.", record["task"], _TASK_KEYS)
     _require_keys(path, "data.", record["data"], ("splits",))
     metric = record["task"]["metric"]

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.report import (
+    account,
+    diagnosed,
     doubts,
     evidence,
     examined,
@@ -32,9 +35,11 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.ladder,
     outcome.comparisons,
     outcome.cost,
+    account.account,
     evidence.learning,
     evidence.errors,
     evidence.examples,
+    diagnosed.diagnosis,
     examined.learnt,
     label_curves.sample_efficiency,
     recalibrated.recalibration,
@@ -49,7 +54,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     sources.provenance,
 )
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself then refuses every script and every request, whatever the record holds."""
 
 
@@ -57,7 +62,7 @@ def write_report(workdir: Path) -> Path:
     """Writes `report.html` into a ladder's work directory, from what the directory holds.
 
     Returns:
-      The file's path. An earlier report is replaced in one step.
+      The file's path. An earlier report is replaced in one step, and entered in the manifest if there is one.
 
     Raises:
       WorkdirError: if a file or key that the report shows is missing, or the report cannot be
@@ -72,6 +77,7 @@ def write_report(workdir: Path) -> Path:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise WorkdirError(f"{path} cannot be written: {error.strerror}") from error
+    manifest.renew(path.parent, [path.name])
     return path
 
 
@@ -83,7 +89,7 @@ def render(data: ReportData) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("link", rel="icon", href="data:,"),
         element("title", f"{name}: {data.record['chosen']} chosen"),
         element("style", Markup(CSS)),

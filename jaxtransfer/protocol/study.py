@@ -1,0 +1,112 @@
+"""Trials chosen by Optuna, on its journal storage: several processes ask and tell at once.
+
+The sweep's own journal says what is finished; Optuna's, beside it, is how its sampler learns of it.
+"""
+
+import pathlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxtransfer.errors import ConfigError
+from jaxtransfer.protocol.priors import Choice, IntUniform, LogUniform, Prior, Uniform
+from jaxtransfer.protocol.search_space import SearchSpace, exists, prior_of
+
+FILE = "optuna.log"
+NAME = "sweep"
+
+
+def check_installed() -> None:
+    """Raises ConfigError, with the way out, where Optuna is missing."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "--sampler optuna needs Optuna: pip install 'jaxtransfer[optuna]', or choose another"
+            " sampler"
+        ) from error
+
+
+def open_study(workdir: pathlib.Path, *, maximise: bool, seed: int, process: int = 0) -> Any:
+    """The sweep's study, begun if it is not there.
+
+    Args:
+      workdir: the sweep's.
+      maximise: whether larger values are better.
+      seed: of the sampler, with the process and what the study holds already.
+      process: number of this process, so that no two draw the same.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(workdir / FILE)))
+    study = optuna.create_study(
+        study_name=NAME,
+        storage=storage,
+        direction="maximize" if maximise else "minimize",
+        load_if_exists=True,
+    )
+    state = np.random.SeedSequence([seed, process, len(study.trials)]).generate_state(1)
+    with warnings.catch_warnings():
+        # Trials that other processes run count as poor ones; Optuna calls that experimental.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(seed=int(state[0]), constant_liar=True)
+    return study
+
+
+def recover(study: Any, space: SearchSpace, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Tells the study of trials that a killed sweep left open, and asks anew for the unfinished.
+
+    Args:
+      study: of `open_study`.
+      space: whose defaults a new study begins with.
+      rows: finished trials, of the sweep's journal.
+    """
+    from optuna.trial import TrialState
+
+    if not study.trials:
+        study.enqueue_trial(space.defaults())
+    finished = {row["trial"]: row for row in rows}
+    for trial in study.trials:
+        if trial.state != TrialState.RUNNING:
+            continue
+        if trial.number in finished:
+            tell(study, trial.number, finished[trial.number])
+        else:
+            study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params:
+                study.enqueue_trial(trial.params)
+
+
+def ask(study: Any, space: SearchSpace, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Numbers and parameters of new trials, each asked for when the one before has been told."""
+    for _ in range(count):
+        trial = study.ask()
+        found: dict[str, Any] = {}
+        for name, parameter in space.parameters.items():
+            if exists(parameter, found):
+                found[name] = _suggest(trial, name, prior_of(parameter))
+        yield trial.number, found
+
+
+def tell(study: Any, number: int, row: Mapping[str, Any]) -> None:
+    """Reports a finished trial; one that diverged is a poor one, and not one that never was."""
+    from optuna.trial import TrialState
+
+    if row["diverged"] or row["value"] is None:
+        study.tell(number, state=TrialState.PRUNED)
+    else:
+        study.tell(number, row["value"])
+
+
+def _suggest(trial: Any, name: str, prior: Prior) -> Any:
+    if isinstance(prior, Choice):
+        return trial.suggest_categorical(name, prior.values)
+    if isinstance(prior, IntUniform):
+        return trial.suggest_int(name, prior.low, prior.high)
+    assert isinstance(prior, Uniform)
+    return trial.suggest_float(name, prior.low, prior.high, log=isinstance(prior, LogUniform))

@@ -1,0 +1,146 @@
+"""A diagnosis reads no label that decides or tests, and ends with a config that the ladder takes."""
+
+import dataclasses
+import json
+import pprint
+
+import numpy as np
+import pytest
+
+from jaxtransfer.cli import config_words, main
+from jaxtransfer.errors import ConfigError
+from jaxtransfer.protocol import diagnosing, ladder, problem
+from jaxtransfer.protocol.diagnosis_text import card
+from jaxtransfer.protocol.settings import from_config
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory):
+    path = tmp_path_factory.mktemp("strangers") / "other.csv"
+    path.write_text("text\n" + "\n".join(f"qq {i} zz xx vv {i}" for i in range(20)) + "\n")
+    return {"kind": "csv", "path": str(path), "label": None}
+
+
+@pytest.fixture(scope="module")
+def diagnosed(ladder_values, strangers):
+    settings = from_config(ladder_values)
+    return settings, diagnosing.diagnose(settings, domains={"strangers": strangers})
+
+
+def test_it_counts_what_there_is(diagnosed):
+    settings, found = diagnosed
+    prepared = problem.prepare(settings)
+    facts = found["facts"]
+    assert facts["labels_per_class"] == 4
+    assert facts["classes"] == len(prepared.classes)
+    assert facts["train_labels"] == 4 * len(prepared.classes)
+    assert facts["validation_labels"] == 24
+    assert facts["examples"] == len(prepared.table)
+    assert found["config_hash"] == settings.hash
+    inputs = found["card"]["inputs"]
+    assert inputs["takes"] == settings.model.options["max_length"]
+    assert inputs["quantiles"]["1"] >= inputs["quantiles"]["0.5"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_another_domain_differs_and_the_splits_do_not(diagnosed):
+    _, found = diagnosed
+    told = {one["to"]: one for one in found["distances"]}
+    assert set(told) == {"tune", "accept", "calibration", "test", "strangers"}
+    assert told["strangers"]["differs"]
+    assert told["strangers"]["is_domain"]
+    assert not any(told[name]["differs"] for name in ("tune", "accept", "calibration", "test"))
+    assert "no BatchNorm" in found["source"]["distance"]["undefined"]
+
+
+def test_scores_of_backbone_and_stages_are_there_or_say_why_not(diagnosed):
+    _, found = diagnosed
+    scores = {score["name"]: score for score in found["backbones"][0]["scores"]}
+    assert scores["LEEP"]["undefined"] == "the backbone has no classifier of source classes"
+    assert 0 <= scores["linear-probe accuracy"]["value"] <= 1
+    assert found["best_backbone"]["LEEP"] is None
+    stages = [stage["stage"] for stage in found["layers"]["stages"]]
+    assert stages[0] == "embeddings"
+    shown = card(found)
+    for word in ("DATA topics", "DISTANCES", "LogME", *stages, "RECOMMENDED LADDER", "expected to"):
+        assert word in shown
+
+
+def test_labels_that_decide_or_test_are_not_read(diagnosed, strangers, monkeypatch):
+    settings, found = diagnosed
+
+    def shuffled(of):
+        prepared = prepare(of)
+        labels = prepared.table.labels.copy()
+        hidden = np.concatenate(
+            [rows for name, rows in prepared.splits.items() if name not in ("train", "tune")]
+        )
+        labels[hidden] = np.roll(labels[hidden], 7)
+        table = dataclasses.replace(prepared.table, labels=labels)
+        return dataclasses.replace(prepared, table=table)
+
+    prepare = problem.prepare
+    monkeypatch.setattr(diagnosing, "prepare", shuffled)
+    again = diagnosing.diagnose(settings, domains={"strangers": strangers})
+    for key in ("distances", "backbones", "layers", "recommended", "facts"):
+        assert again[key] == found[key], key
+
+
+def test_the_recommended_config_is_one_that_the_ladder_takes(diagnosed, tmp_path):
+    settings, found = diagnosed
+    diagnosing.write(found, settings, tmp_path)
+    assert json.loads((tmp_path / "diagnosis.json").read_text()) == found
+    loaded = from_config(config_words.load([f"--config={tmp_path / 'recommended.py'}"]))
+    assert [rung.name for rung in loaded.rungs] == found["recommended"]["rungs"]
+    assert loaded.rung("linear_probe").learning_rates == (0.03, 0.1)
+    assert loaded.rung("lp_ft").first_phase == {"learning_rate": 0.05, "steps": 5}
+    assert (loaded.data, loaded.splits, loaded.seeds) == (
+        settings.data,
+        settings.splits,
+        settings.seeds,
+    )
+
+
+def test_the_ladder_reads_its_facts_and_keeps_it_and_the_report_shows_it(diagnosed, tmp_path):
+    settings, found = diagnosed
+    diagnosing.write(found, settings, tmp_path)
+    loaded = from_config(config_words.load([f"--config={tmp_path / 'recommended.py'}"]))
+    few = dataclasses.replace(
+        loaded,
+        rungs=(
+            loaded.rung("nearest_mean"),
+            dataclasses.replace(loaded.rung("linear_probe"), when={"vendi_score": (">", 1e6)}),
+        ),
+        seeds=(0,),
+    )
+    workdir = tmp_path / "run"
+    record = ladder.run(few, workdir)
+    assert [rung["name"] for rung in record["rungs"]] == ["nearest_mean"]
+    assert json.loads((workdir / "diagnosis.json").read_text()) == found
+    page = (workdir / "report.html").read_text()
+    assert 'id="diagnosis"' in page
+    assert f"expected {found['recommended']['first']} to win" in page
+    assert main(["verify", str(workdir)]) == 0
+
+
+def test_the_verb_prints_and_writes(ladder_values, tmp_path, capsys):
+    config = tmp_path / "config.py"
+    config.write_text(
+        "from ml_collections import ConfigDict\n\n\ndef get_config():\n"
+        f"    return ConfigDict({pprint.pformat(ladder_values)})\n"
+    )
+    words = ["diagnose", f"--config={config}", "--workdir", str(tmp_path / "out"), "--json"]
+    assert main(words) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["name"] == "topics"
+    assert (tmp_path / "out" / "recommended.py").is_file()
+    assert main([*words, "--domain", "web"]) == 2
+    assert "is not NAME=CONFIG" in capsys.readouterr().err
+    assert main([*words, "--seed", "-1"]) == 2
+    assert "--seed -1" in capsys.readouterr().err
+
+
+def test_a_candidate_named_twice_is_refused(ladder_values):
+    settings = from_config(ladder_values)
+    with pytest.raises(ConfigError, match="name each backbone once"):
+        diagnosing.diagnose(settings, candidates=[settings.model.uri])
