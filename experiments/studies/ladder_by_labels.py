@@ -31,6 +31,7 @@ from jaxtransfer.protocol.decision import Comparison, compare_family
 from jaxtransfer.protocol.problem import prepare
 from jaxtransfer.protocol.provenance import environment, versions
 from jaxtransfer.protocol.settings import LadderSettings, from_config
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 
@@ -63,6 +64,8 @@ def settings_of(task: str, labels: int, split: int, rungs: Sequence[str] = RUNGS
         config.train.batch_size = 10
         config.train.evaluate_every = 0
         config.rungs = tuple(rungs)
+        # Random weights would double what a cell costs, and are another question.
+        config.negative_transfer = False
         if task == "digits":
             config.model.options.image_size = PIXELS
         for rung, rate in RATES[task].items():
@@ -122,7 +125,7 @@ def cost_of(task: str, runs: pathlib.Path = RUNS) -> dict[str, Any]:
         if rung.is_baseline:
             continue
         for _ in ("to compile", "to measure"):
-            bench = cells.Workbench(problem=problem, compiled=compiled, cache=ActivationCache())
+            bench = Workbench(problem=problem, compiled=compiled, cache=ActivationCache())
             with tempfile.TemporaryDirectory() as folder:
                 wall, processor = time.perf_counter(), time.process_time()
                 cells.run_cell(

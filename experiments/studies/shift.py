@@ -36,11 +36,12 @@ from jaxtransfer.data.splits import nested_subsets
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, config_file
+from jaxtransfer.protocol.climbing import choose_rate
 from jaxtransfer.protocol.decision import compare_family
-from jaxtransfer.protocol.ladder import choose_rate
 from jaxtransfer.protocol.problem import TEST, TRAIN, TUNE, Problem, prepare
 from jaxtransfer.protocol.provenance import environment, versions
 from jaxtransfer.protocol.settings import AcceptanceSettings, LadderSettings, from_config
+from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 
@@ -168,7 +169,7 @@ class Shift:
         """What all cells compile and compute once."""
         return CompiledSteps(), ActivationCache()
 
-    def bench(self, labels: int, seed: int) -> cells.Workbench:
+    def bench(self, labels: int, seed: int) -> Workbench:
         """A seed's own training labels, drawn from what no other split has taken."""
         problem, (compiled, cache) = self.problem, self.shared
         pool = np.concatenate([problem.splits[TRAIN], problem.splits["rest"]])
@@ -180,7 +181,7 @@ class Shift:
             settings=settings_of(self.name, labels),
             examples={**problem.examples, TRAIN: train},
         )
-        return cells.Workbench(problem=own, compiled=compiled, cache=cache)
+        return Workbench(problem=own, compiled=compiled, cache=cache)
 
     def directory(self, labels: int, rung: str, rate: float, seed: int, purpose: str):
         """Where a cell stands."""
