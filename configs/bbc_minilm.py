@@ -8,7 +8,7 @@ deciding examples can tell from the class means. The run prints its own figures 
 with their intervals, to `record.json` and `report.html`.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -46,13 +46,15 @@ def get_config() -> ConfigDict:
     config.acceptance.confidence = 0.95
     # `target` is a value the metric has to reach; `guards` bound what must not be paid for it, such as
     # {"ece": 0.15, "worst_group:COLUMN": 0.7, "latency_p95_ms": 50.0, "peak_mib": 500.0}.
-    config.acceptance.target = None
+    config.acceptance.target = config_dict.placeholder(float)
     config.acceptance.guards = ConfigDict()
     # Of seconds, flops, trainable and latency_p95_ms, none is limited: --config.budget.seconds=300 would do it.
     config.budget = ConfigDict()
 
     # Full training and a probe from random weights, beside the ladder: is pretraining worth anything here?
     config.negative_transfer = True
+    # What `jaxtransfer diagnose` has written, for rungs that ask for its facts (`when`).
+    config.diagnosis = config_dict.placeholder(str)
 
     config.rungs = (
         "majority_class",
