@@ -44,6 +44,13 @@ def get_config() -> ConfigDict:
     config.acceptance.metric = "macro_f1"
     config.acceptance.margin = 0.0
     config.acceptance.confidence = 0.95
+    # `target` is a value the metric has to reach; `guards` bound what must not be paid for it, such as
+    # {"ece": 0.15, "worst_group:COLUMN": 0.7, "latency_p95_ms": 50.0, "peak_mib": 500.0}.
+    config.acceptance.target = None
+    config.acceptance.guards = ConfigDict()
+
+    # Full training and a probe from random weights, beside the ladder: is pretraining worth anything here?
+    config.negative_transfer = True
 
     config.rungs = (
         "majority_class",
@@ -54,6 +61,7 @@ def get_config() -> ConfigDict:
         "last_two_blocks",
         "lp_ft",
         "full",
+        "seed_ensemble",
     )
     config.methods = ConfigDict()
     config.methods.majority_class = ConfigDict({"method": "majority_class"})
@@ -86,6 +94,8 @@ def get_config() -> ConfigDict:
         }
     )
     config.methods.full = ConfigDict({"method": "full", "learning_rates": (5e-5, 1e-4)})
+    # The mean of the incumbent's seeds: nothing to train, and as many networks to serve as there are seeds.
+    config.methods.seed_ensemble = ConfigDict({"method": "seed_ensemble"})
 
     # jaxtransfer sweep --config configs/bbc_minilm.py --rung lora --workdir runs/sweep
     # A prior without a default takes the rung's own value. Rungs that are not here have their method's space.

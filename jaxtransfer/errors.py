@@ -19,6 +19,10 @@ class PretrainedError(JaxTransferError):
     """A URI, file or checkpoint cannot be found, read or fitted to the model."""
 
 
+class NotFetchedError(PretrainedError):
+    """What a URI names is not in the cache, and fetching is off."""
+
+
 class DataError(JaxTransferError, ValueError):
     """A data source, split or batch does not hold what was asked of it."""
 

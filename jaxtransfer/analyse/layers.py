@@ -32,13 +32,16 @@ TASK = "task"
 SOURCE = "source"
 TARGET = "(labels)"
 """Name of the labels among the sets that are compared."""
+STANDARD_ERRORS = 2.0
+"""How many paired standard errors are a difference: the best of many stages is partly luck."""
 RULE = (
-    "A stage suffices if its linear probe is at most one paired standard error less accurate than the"
-    " best stage's, on the same examples and folds. Stages before the first that suffices are"
+    f"A stage suffices if its linear probe is at most {STANDARD_ERRORS:g} paired standard errors less"
+    " accurate than the best stage's, on the same examples and folds. Stages before the first that suffices are"
     f" '{GENERIC}': what tells the classes apart is not yet linear in them. From the first to the last"
     f" that suffices they are '{TASK}': what the task needs is there. Those after the last are"
     f" '{SOURCE}': specific to what the network was trained on. If the best stage's probe is not more"
-    " than one paired standard error above always saying the largest class, no stage is read."
+    f" than {STANDARD_ERRORS:g} paired standard errors above always saying the largest class, no stage"
+    " is read."
 )
 
 
@@ -147,14 +150,15 @@ def read_stages(
     best = int(np.argmax(accuracies))
     values, counts = np.unique(labels, return_counts=True)
     guessed = labels == values[counts.argmax()]
-    gain, error = _paired(correct[stages[best]], guessed)
-    if gain <= error:
+    gain, allowed = _paired(correct[stages[best]], guessed)
+    if gain <= allowed:
         return dict.fromkeys(stages), (
             f"the best stage's probe, {stages[best]!r}, has accuracy {accuracies[best]:.3f}, not more"
-            f" than one standard error ({error:.3f}) above the largest class's {guessed.mean():.3f}"
+            f" than {STANDARD_ERRORS:g} standard errors ({allowed:.3f}) above the largest class's"
+            f" {guessed.mean():.3f}"
         )
     differences = [_paired(correct[stages[best]], correct[stage]) for stage in stages]
-    suffices = [place for place, (lost, error) in enumerate(differences) if lost <= error]
+    suffices = [place for place, (lost, allowed) in enumerate(differences) if lost <= allowed]
     readings: dict[str, str | None] = {}
     for place, stage in enumerate(stages):
         if place < suffices[0]:
@@ -274,10 +278,10 @@ def _gradients(
 
 
 def _paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Mean difference of two accuracies on the same examples, and its standard error."""
+    """Mean difference of two accuracies on the same examples, and what is no difference yet."""
     difference = first.astype(np.float64) - second
     if len(difference) < 2:
         return float(difference.mean()), 0.0
-    # One example more or less is one standard error exactly: rounding must not decide.
-    error = difference.std(ddof=1) / np.sqrt(len(difference)) * (1 + 1e-9)
-    return float(difference.mean()), float(error)
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    # Counts give round multiples of the standard error: rounding must not decide.
+    return float(difference.mean()), float(error * STANDARD_ERRORS * (1 + 1e-9))

@@ -16,12 +16,15 @@ from jaxtransfer.cli import (
     diagnose,
     evaluate,
     examine,
+    index,
     inspect,
     ladder,
     monitor,
+    new,
     report,
     sweep,
     train,
+    verify,
 )
 from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.version import __version__
@@ -38,8 +41,12 @@ VERBS = {
     "report": report,
     "inspect": inspect,
     "monitor": monitor,
+    "verify": verify,
+    "index": index,
+    "new": new,
 }
 """Name to the module that declares its arguments and runs it, in the order of the help."""
+DRY_RUN = "print what would run, with its cost where it has one, and touch nothing"
 RESUMABLE = ("ladder", "train", "sweep", "ablate")
 """Verbs that go on from what they have finished."""
 
@@ -52,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         words, configured = config_words.split(words)
         arguments = build_parser().parse_args(words)
-        status = arguments.run(arguments, configured)
+        act = arguments.preview if arguments.is_dry else arguments.run
+        status = act(arguments, configured)
         sys.stdout.flush()
         return status
     except JaxTransferError as error:
@@ -89,5 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
             name, help=module.SUMMARY, description=module.SUMMARY, allow_abbrev=False
         )
         module.add_arguments(verb)
-        verb.set_defaults(run=module.run)
+        verb.set_defaults(run=module.run, preview=None, is_dry=False)
+        if hasattr(module, "preview"):
+            verb.add_argument("--dry-run", dest="is_dry", action="store_true", help=DRY_RUN)
+            verb.set_defaults(preview=module.preview)
     return parser

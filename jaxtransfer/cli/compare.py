@@ -60,3 +60,19 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     )
     print(json.dumps(found.to_json(), indent=2) if arguments.json else found)
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints which systems would be compared, by what."""
+    from jaxtransfer.protocol import previews, systems
+
+    config_words.refuse(words, "compare")
+    lines = previews.comparison(
+        systems.read(arguments.systems),
+        metric=arguments.metric,
+        split=arguments.split,
+        margin=arguments.margin,
+        noninferior=arguments.noninferior,
+    )
+    print("\n".join(lines))
+    return 0

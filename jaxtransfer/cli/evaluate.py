@@ -47,3 +47,12 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         for value in measured.values():
             print(f"  {value}")
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints which tables and splits would be measured."""
+    from jaxtransfer.protocol import previews
+
+    config_words.refuse(words, "evaluate")
+    print("\n".join(previews.evaluation(previews.tables(arguments.tables), arguments.split)))
+    return 0

@@ -36,20 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Examines, and writes the report anew."""
-    from jaxtransfer.protocol import examining, extent
+    from jaxtransfer.protocol import examining
     from jaxtransfer.protocol.report import write_report
 
     config_words.refuse(words, "examine")
     keep_freed_memory()
     found = examining.examine(
         arguments.workdir,
-        extent.extent_of(
-            kinds=arguments.corruptions,
-            severities=arguments.severities,
-            examples=arguments.examples,
-            outliers=[_outliers(word) for word in arguments.outliers],
-            seed=arguments.seed,
-        ),
+        _extent(arguments),
         rung=arguments.rung,
         command=shlex.join(["jaxtransfer", *sys.argv[1:]]),
     )
@@ -57,6 +51,28 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         print(sentence)
     print(f"report: {write_report(arguments.workdir)}")
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints how much would be examined."""
+    from jaxtransfer.protocol import previews
+
+    config_words.refuse(words, "examine")
+    lines = previews.examination(arguments.workdir, _extent(arguments), arguments.rung)
+    print("\n".join(lines))
+    return 0
+
+
+def _extent(arguments: argparse.Namespace) -> Any:
+    from jaxtransfer.protocol import extent
+
+    return extent.extent_of(
+        kinds=arguments.corruptions,
+        severities=arguments.severities,
+        examples=arguments.examples,
+        outliers=[_outliers(word) for word in arguments.outliers],
+        seed=arguments.seed,
+    )
 
 
 def _outliers(word: str) -> tuple[str, str, Any]:

@@ -23,13 +23,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Prints what would train, leaf by leaf."""
     from jaxtransfer.protocol import inspection
 
-    if bool(arguments.uri) == bool(words):
-        raise ConfigError("inspect takes either a URI or --config FILE")
+    _check(arguments, words)
     if arguments.uri:
-        if arguments.rung:
-            raise ConfigError(
-                f"--rung {arguments.rung} is a config's; inspect it with --config FILE"
-            )
         rows = inspection.of_model(arguments.uri)
     else:
         from jaxtransfer.protocol import settings
@@ -37,3 +32,20 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         rows = inspection.of_config(settings.from_config(config_words.load(words)), arguments.rung)
     print(json.dumps(rows, indent=2) if arguments.json else inspection.as_text(rows))
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what would be read."""
+    from jaxtransfer.protocol import previews, settings
+
+    _check(arguments, words)
+    found = None if arguments.uri else settings.from_config(config_words.load(words))
+    print("\n".join(previews.inspection(arguments.uri, found, arguments.rung)))
+    return 0
+
+
+def _check(arguments: argparse.Namespace, words: list[str]) -> None:
+    if bool(arguments.uri) == bool(words):
+        raise ConfigError("inspect takes either a URI or --config FILE")
+    if arguments.uri and arguments.rung:
+        raise ConfigError(f"--rung {arguments.rung} is a config's; inspect it with --config FILE")

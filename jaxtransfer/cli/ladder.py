@@ -29,3 +29,11 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         command=shlex.join(["jaxtransfer", "ladder", *words, "--workdir", str(arguments.workdir)]),
     )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints the cells of every rung, and what they cost."""
+    from jaxtransfer.protocol import planning, settings
+
+    print(planning.plan(settings.from_config(config_words.load(words)), arguments.workdir))
+    return 0

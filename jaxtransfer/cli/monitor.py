@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--split", help=split)
     fit.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     fit.add_argument("--replace", action="store_true", help="overwrite --out and its looks")
+    fit.add_argument("--dry-run", action="store_true", help="fit, and do not write --out")
 
     check = _action(
         actions,
@@ -68,6 +69,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         seed=arguments.seed,
         replace=arguments.replace,
+        dry_run=arguments.dry_run,
     )
     print(monitoring.describe(monitor, arguments.out))
     return 0

@@ -20,3 +20,12 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     config_words.refuse(words, "report")
     print(write_report(arguments.workdir))
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what would be written."""
+    from jaxtransfer.protocol import previews
+
+    config_words.refuse(words, "report")
+    print("\n".join(previews.report(arguments.workdir)))
+    return 0

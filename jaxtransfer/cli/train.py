@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+from typing import Any
 
 from jaxtransfer.cli import config_words
 from jaxtransfer.host_memory import keep_freed_memory
@@ -23,20 +24,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Trains, and writes predictions and adapter."""
     from jaxtransfer.protocol import settings, single
-    from jaxtransfer.protocol.checking import check
 
     keep_freed_memory()
+    single.run(
+        settings.from_config(config_words.load(words)), arguments.workdir, **_choice(arguments)
+    )
+    return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what the one cell costs."""
+    from jaxtransfer.protocol import planning, settings, single
+
+    alone = single.alone_of(settings.from_config(config_words.load(words)), **_choice(arguments))
+    print(planning.plan(alone, arguments.workdir, "train"))
+    return 0
+
+
+def _choice(arguments: argparse.Namespace) -> dict[str, Any]:
+    from jaxtransfer.protocol import settings
+    from jaxtransfer.protocol.checking import check
+
     for option, value, kind in (
         ("--learning-rate", arguments.learning_rate, settings.Rate),
         ("--seed", arguments.seed, settings.Seed),
     ):
         if value is not None:
             check(option, value, kind)
-    single.run(
-        settings.from_config(config_words.load(words)),
-        arguments.workdir,
-        rung=arguments.rung,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-    )
-    return 0
+    return {
+        "rung": arguments.rung,
+        "learning_rate": arguments.learning_rate,
+        "seed": arguments.seed,
+    }

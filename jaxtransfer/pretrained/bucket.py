@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path, PurePosixPath
 
-from jaxtransfer.errors import PretrainedError, nearest
+from jaxtransfer.errors import NotFetchedError, PretrainedError, nearest
 from jaxtransfer.pretrained.cache import cache_directory, is_offline, locked
 
 
@@ -30,7 +30,7 @@ def fetch_from_bucket(
     """
     uri = f"gs:{path}"
     if is_offline(offline):
-        raise PretrainedError(f"{uri}: fetching is off (offline); copy it and give the local path")
+        raise NotFetchedError(f"{uri}: fetching is off (offline); copy it and give the local path")
     try:
         import fsspec
 

@@ -1,6 +1,7 @@
 """Where fetched files live, and the lock that lets two processes fetch one thing at once."""
 
 import contextlib
+import contextvars
 import fcntl
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from jaxtransfer.errors import PretrainedError
 
 CACHE_VARIABLE = "JAXTRANSFER_CACHE"
 _OFFLINE_VARIABLES = ("JAXTRANSFER_OFFLINE", "HF_HUB_OFFLINE")
+_WITHOUT_NETWORK = contextvars.ContextVar("without_network", default=False)
 
 
 def cache_directory(cache_dir: str | os.PathLike | None = None) -> Path:
@@ -22,11 +24,26 @@ def cache_directory(cache_dir: str | os.PathLike | None = None) -> Path:
 
 
 def is_offline(offline: bool | None = None) -> bool:
-    """The argument; where it is None, whether JAXTRANSFER_OFFLINE or HF_HUB_OFFLINE is set."""
+    """The argument; where it is None, whether JAXTRANSFER_OFFLINE or HF_HUB_OFFLINE is set.
+
+    Inside `without_network` it is True whatever the argument.
+    """
+    if _WITHOUT_NETWORK.get():
+        return True
     if offline is not None:
         return offline
     values = (os.environ.get(name, "").lower() for name in _OFFLINE_VARIABLES)
     return any(value in {"1", "true", "yes", "on"} for value in values)
+
+
+@contextlib.contextmanager
+def without_network() -> Iterator[None]:
+    """Fetches nothing until the block ends: what the cache lacks is a `NotFetchedError`."""
+    token = _WITHOUT_NETWORK.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_NETWORK.reset(token)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jaxtransfer.errors import PretrainedError, nearest
+from jaxtransfer.errors import NotFetchedError, PretrainedError, nearest
 from jaxtransfer.pretrained.cache import CACHE_VARIABLE, cache_directory, is_offline
 from jaxtransfer.pretrained.download import reason
 
@@ -79,7 +79,7 @@ def fetch_from_hub(
         ) from None
     except (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled) as error:
         if where["local_files_only"]:
-            raise PretrainedError(
+            raise NotFetchedError(
                 f"{uri} is not in the cache, and fetching is off (offline); fetch it once with a"
                 " network"
             ) from None

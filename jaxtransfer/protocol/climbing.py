@@ -76,9 +76,19 @@ def climb_rung(
         _run(bench, rung, workdir, progress, ledger, rate=chosen, seed=seed, purpose="run")
         for seed in settings.seeds
     ]
+    return gather(rung, chosen, trials, runs)
+
+
+def gather(
+    rung: RungSettings,
+    learning_rate: float | None,
+    trials: Sequence[cells.Cell],
+    runs: Sequence[cells.Cell],
+) -> Climbed:
+    """A rung as its finished cells show it: trials of learning rates, and a run a seed at the chosen one."""
     return Climbed(
         rung=rung,
-        learning_rate=chosen,
+        learning_rate=learning_rate,
         tuning=[
             {
                 "learning_rate": trial.facts["learning_rate"],
@@ -87,7 +97,7 @@ def climb_rung(
             }
             for trial in trials
         ],
-        cells=runs,
+        cells=list(runs),
         seconds=sum(cell.facts["wall_seconds"] for cell in [*runs, *trials]),
     )
 

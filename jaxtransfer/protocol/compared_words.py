@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jaxtransfer.protocol.console import align, interval, signed_interval
 
 if TYPE_CHECKING:
-    from jaxtransfer.protocol.comparing import Compared, Pair
+    from jaxtransfer.protocol.compared import Compared, Pair
 
 LISTED = 4
 """Pairs that a sentence lists one by one."""

@@ -48,14 +48,14 @@ def conclude(
     if open_rungs:
         excludes = "its interval does not" if len(open_rungs) == 1 else "their intervals do not"
         sentences.append(
-            f"On the {accept_count} validation examples that decide, {_listed(open_rungs)} did not clear the margin of"
+            f"On the {accept_count} validation examples that decide, {listed(open_rungs)} did not clear the margin of"
             f" {margin:g} over {chosen}; {excludes} exclude an advantage either."
         )
     better = _better_than(chosen, comparisons)
     if better:
         sentences.append(
             f"The test split, which took no part in the choice, finds better than {chosen}:"
-            f" {_listed(better)} (corrected for all pairs); with {accept_count} examples the"
+            f" {listed(better)} (corrected for all pairs); with {accept_count} examples the"
             " acceptance half could not show it."
         )
     by_pair = {(item.first, item.second): item for item in comparisons}
@@ -115,7 +115,7 @@ def _against_probe(
         else:
             groups["worse"].append(_figures(comparison, rung))
     parts = [
-        f"{how} {'is' if len(rungs) == 1 else 'are'} {_listed(rungs)}"
+        f"{how} {'is' if len(rungs) == 1 else 'are'} {listed(rungs)}"
         for how, rungs in groups.items()
         if rungs
     ]
@@ -142,7 +142,7 @@ def _among_tuned(within: Sequence[Comparison], metric: str) -> str:
     ]
     return (
         f"Among the tuned rungs, {len(distinct)} of {len(within)} differences in test {metric}"
-        f" {'is' if len(distinct) == 1 else 'are'} distinguishable: {_listed(pairs)}; the largest is {figures}."
+        f" {'is' if len(distinct) == 1 else 'are'} distinguishable: {listed(pairs)}; the largest is {figures}."
     )
 
 
@@ -153,7 +153,12 @@ def _figures(comparison: Comparison, name: str) -> str:
     return f"{name} {comparison.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as prose lists them.
+
+    >>> listed(["bitfit", "lora", "full"])
+    'bitfit, lora and full'
+    """
     if len(names) == 1:
         return names[0]
     return f"{', '.join(names[:-1])} and {names[-1]}"

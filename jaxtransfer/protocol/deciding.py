@@ -11,7 +11,7 @@ from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, frozen, judging, record
 from jaxtransfer.protocol.climbing import Climbed
 from jaxtransfer.protocol.conclusion import conclude
-from jaxtransfer.protocol.criterion import check_groups
+from jaxtransfer.protocol.criterion import Part, check_groups
 from jaxtransfer.protocol.decision import (
     REFERENCE,
     Comparison,
@@ -22,7 +22,7 @@ from jaxtransfer.protocol.decision import (
 from jaxtransfer.protocol.ensemble import average_seeds
 from jaxtransfer.protocol.judging import Judge
 from jaxtransfer.protocol.plan import Plan
-from jaxtransfer.protocol.problem import ACCEPT, TEST, Problem
+from jaxtransfer.protocol.problem import ACCEPT, TEST, Problem, Statement
 from jaxtransfer.protocol.report import series
 from jaxtransfer.protocol.rung_facts import facts_of_ensemble, facts_of_rung
 from jaxtransfer.protocol.serving_figures import Serving
@@ -67,7 +67,7 @@ class Ascent:
         names = [rung.name for rung in self.plan.rungs if rung.is_ensemble]
         return names[0] if names and names[0] not in self.not_run else None
 
-    def judge(self, problem: Problem) -> Judge:
+    def judge(self, problem: Statement) -> Judge:
         """What the criterion is applied with."""
         return Judge(
             rule=problem.settings.acceptance,
@@ -101,38 +101,92 @@ def is_met(problem: Problem, ascent: Ascent) -> bool:
     return judge.is_met(chosen, next(iter(tables)), tables, verdicts)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Decided:
+    """What the acceptance half decided.
+
+    Attributes:
+      verdicts: rung to its verdict.
+      chosen: the chosen rung.
+      members_of: the rung whose seeds a chosen ensemble averages; else the chosen one.
+      parts: rung to target and guards on the acceptance half.
+    """
+
+    verdicts: Mapping[str, Verdict]
+    chosen: str
+    members_of: str
+    parts: Mapping[str, Sequence[Part]]
+
+    def to_json(self, problem: Statement, ascent: Ascent) -> dict[str, Any]:
+        """What `decision.json` holds."""
+        return {
+            "chosen": self.chosen,
+            "verdicts": {name: [v.decision, v.reason] for name, v in self.verdicts.items()},
+            "criterion": ascent.criterion["sha256"],
+            "hashes": dict(problem.hashes),
+        }
+
+
 def decide(problem: Problem, ascent: Ascent, workdir: pathlib.Path, command: str) -> dict[str, Any]:
     """Decides on the acceptance half, writes the decision, reads the test split, and writes the record."""
-    rule, judge = problem.settings.acceptance, ascent.judge(problem)
     tables = tables_of(problem, ascent.climbed)
-    accept = only(tables, ACCEPT)
+    decided = settle(problem, ascent, tables)
+    write_json(workdir / frozen.DECISION, decided.to_json(problem, ascent))
+    every = with_all(ascent, decided, tables, tables_of(problem, ascent.references))
+    finished = assemble(problem, ascent, decided, every, command)
+    _write_evidence(problem, ascent, every, decided.chosen, decided.members_of, workdir)
+    record.write(finished, workdir)
+    return finished
+
+
+def settle(problem: Statement, ascent: Ascent, tables: Tables) -> Decided:
+    """Decides on the acceptance half of the tables of what was climbed."""
+    judge, accept = ascent.judge(problem), only(tables, ACCEPT)
     verdicts, chosen = climb(
-        accept, rule, planned=ascent.planned, ensemble=ascent.ensemble, veto=judge.veto
+        accept, judge.rule, planned=ascent.planned, ensemble=ascent.ensemble, veto=judge.veto
     )
     members_of = _members_of(chosen, ascent.ensemble, verdicts)
     if ascent.ensemble is not None:
         accept[ascent.ensemble] = average_seeds(accept[members_of])
-    parts = {name: judge.parts(name, members_of, own) for name, own in accept.items()}
-    write_json(
-        workdir / frozen.DECISION,
-        {
-            "chosen": chosen,
-            "verdicts": {name: [v.decision, v.reason] for name, v in verdicts.items()},
-            "criterion": ascent.criterion["sha256"],
-            "hashes": dict(problem.hashes),
-        },
+    return Decided(
+        verdicts=verdicts,
+        chosen=chosen,
+        members_of=members_of,
+        parts={name: judge.parts(name, members_of, own) for name, own in accept.items()},
     )
+
+
+def with_all(ascent: Ascent, decided: Decided, tables: Tables, references: Tables) -> Tables:
+    """The tables of what was climbed, then of the ensemble if there is one, then of the references."""
+    found = dict(tables)
     if ascent.ensemble is not None:
-        tables[ascent.ensemble] = average_seeds(tables[members_of])
-    references = tables_of(problem, ascent.references)
-    test = only({**tables, **references}, TEST)
+        found[ascent.ensemble] = average_seeds(tables[decided.members_of])
+    return {**found, **references}
+
+
+def assemble(
+    problem: Statement, ascent: Ascent, decided: Decided, tables: Tables, command: str
+) -> dict[str, Any]:
+    """Reads the test split and builds the record of a decision that stands; it writes nothing.
+
+    Args:
+      problem: as stated.
+      ascent: what was climbed.
+      decided: on the acceptance half.
+      tables: of every rung, as `with_all` gives them.
+      command: how to run the ladder again.
+    """
+    rule, judge = problem.settings.acceptance, ascent.judge(problem)
+    verdicts, chosen, members_of = decided.verdicts, decided.chosen, decided.members_of
+    references = [item.rung.name for item in ascent.references]
+    test = only(tables, TEST)
     comparisons = _comparisons(test, ascent, chosen, members_of, problem)
     outcome, final = judge.verdict(chosen, next(iter(tables)), members_of, test, verdicts)
     transfer = measure_transfer(
-        test, chosen, list(references), rule, untested=_untested(problem, ascent, members_of)
+        test, chosen, references, rule, untested=_untested(problem, ascent, members_of)
     )
-    rungs = _rungs(problem, ascent, {**tables, **references}, members_of)
-    finished = record.build(
+    rungs = _rungs(problem, ascent, tables, members_of)
+    return record.build(
         problem,
         rungs=rungs,
         verdicts={**verdicts, **{name: _reference(name) for name in references}},
@@ -153,7 +207,8 @@ def decide(problem: Problem, ascent: Ascent, workdir: pathlib.Path, command: str
             "criterion": {
                 **ascent.criterion,
                 "accept": {
-                    name: [part.to_json() for part in found] for name, found in parts.items()
+                    name: [part.to_json() for part in found]
+                    for name, found in decided.parts.items()
                 },
                 **judging.to_json(outcome, final, TEST),
             },
@@ -165,9 +220,6 @@ def decide(problem: Problem, ascent: Ascent, workdir: pathlib.Path, command: str
             "transfer": transfer,
         },
     )
-    _write_evidence(problem, ascent, {**tables, **references}, chosen, members_of, workdir)
-    record.write(finished, workdir)
-    return finished
 
 
 def _members_of(chosen: str, ensemble: str | None, verdicts: Mapping[str, Verdict]) -> str:
@@ -177,7 +229,7 @@ def _members_of(chosen: str, ensemble: str | None, verdicts: Mapping[str, Verdic
 
 
 def _comparisons(
-    test: Tables, ascent: Ascent, chosen: str, members_of: str, problem: Problem
+    test: Tables, ascent: Ascent, chosen: str, members_of: str, problem: Statement
 ) -> list[Comparison]:
     """Pairs of rungs on the test split: the later one minus the earlier one, and any one minus the probe."""
     baselines = {item.rung.name for item in ascent.climbed if item.rung.is_baseline}
@@ -200,7 +252,7 @@ def _probe(ascent: Ascent) -> str | None:
 
 
 def _conclusion(
-    problem: Problem,
+    problem: Statement,
     ascent: Ascent,
     chosen: str,
     verdicts: Mapping[str, Verdict],
@@ -234,7 +286,7 @@ def _conclusion(
     return said if changed is None else [*said, changed]
 
 
-def _untested(problem: Problem, ascent: Ascent, members_of: str) -> str | None:
+def _untested(problem: Statement, ascent: Ascent, members_of: str) -> str | None:
     """Why the chosen rung is not compared with random weights, if it is not."""
     chosen = next(item.rung for item in ascent.climbed if item.rung.name == members_of)
     if chosen.method == "majority_class":
@@ -258,7 +310,7 @@ def _reference(name: str) -> Verdict:
 
 
 def _rungs(
-    problem: Problem, ascent: Ascent, tables: Tables, members_of: str
+    problem: Statement, ascent: Ascent, tables: Tables, members_of: str
 ) -> list[dict[str, Any]]:
     climbed = [facts_of_rung(problem, item, tables[item.rung.name]) for item in ascent.climbed]
     if ascent.ensemble is not None:

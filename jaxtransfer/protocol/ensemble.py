@@ -29,7 +29,7 @@ def average_seeds(tables: Sequence[Predictions]) -> list[Predictions]:
     aligned = [tables[0], *(table.align(tables[0]) for table in tables[1:])]
     if all(np.array_equal(table.logits, aligned[0].logits) for table in aligned[1:]):
         return [aligned[0]] * len(aligned)
-    logs = np.stack([log_softmax(table) for table in aligned])
+    logs = np.stack([log_softmax(table.logits) for table in aligned])
     # The logarithm of the mean of probabilities, without leaving the logarithms.
     mean = np.logaddexp.reduce(logs, axis=0) - np.log(len(aligned))
     averaged = dataclasses.replace(

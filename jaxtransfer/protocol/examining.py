@@ -39,6 +39,7 @@ from jaxtransfer.evaluation.robustness import robustness
 from jaxtransfer.evaluation.slice_candidates import cut_at_quantiles
 from jaxtransfer.evaluation.slices import find_slices
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol import settings as settings_of
 from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.learnt import sentences
@@ -60,7 +61,7 @@ FEATURES = "features.npz"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Subject:
+class Subject:
     """The rung in question: its network of the first seed, and its tables of all seeds."""
 
     problem: Problem
@@ -74,6 +75,7 @@ class _Subject:
 
     @property
     def test(self) -> Table:
+        """The test split."""
         return self.problem.table.take(self.problem.splits[TEST])
 
     def network(self, table: Table) -> dict[str, np.ndarray]:
@@ -87,6 +89,7 @@ class _Subject:
         )
 
     def predictions(self, table: Table) -> Predictions:
+        """Predictions of raw labelled examples."""
         assert table.labels is not None
         return Predictions(
             ids=table.ids,
@@ -96,6 +99,7 @@ class _Subject:
         )
 
     def features(self, table: Table, name: str, *, labelled: bool = True) -> Features:
+        """Features and logits of raw examples."""
         found = self.network(table)
         return Features(
             ids=table.ids,
@@ -143,7 +147,7 @@ def examine(
       WorkdirError: if the ladder is not finished, or data, splits or weights are not those it ran on.
       ConfigError: if the rung is unknown, or has no network to examine (the majority class).
     """
-    subject = _subject(workdir, extent, rung)
+    subject = subject_of(workdir, extent, rung)
     metric = subject.record["task"]["metric"]
     parts: dict[str, Any] = {
         "schema": SCHEMA,
@@ -168,10 +172,12 @@ def examine(
     parts["summary"] = sentences(parts)
     write_json(workdir / FILE, parts)
     _held_out_features(subject).save(workdir / FEATURES)
+    manifest.renew(workdir, [FILE, FEATURES])
     return parts
 
 
-def _subject(workdir: pathlib.Path, extent: Extent, rung: str | None) -> _Subject:
+def subject_of(workdir: pathlib.Path, extent: Extent, rung: str | None) -> Subject:
+    """Reads the rung in question; nothing is written. Errors as of `examine`."""
     record, facts = (_read(workdir / name) for name in ("record.json", "run.json"))
     problem = prepare(settings_of.from_json(facts["config"]))
     for name, value in problem.hashes.items():
@@ -194,7 +200,7 @@ def _subject(workdir: pathlib.Path, extent: Extent, rung: str | None) -> _Subjec
         )
     adapted, _ = package.load(adapters[0], problem.encoder)
     paths = [workdir / "predictions" / f"{wanted}-seed{seed}.npz" for seed in found["seeds"]]
-    return _Subject(
+    return Subject(
         problem=problem,
         workdir=workdir,
         record=record,
@@ -206,7 +212,7 @@ def _subject(workdir: pathlib.Path, extent: Extent, rung: str | None) -> _Subjec
     )
 
 
-def _held_out_features(subject: _Subject) -> Features:
+def _held_out_features(subject: Subject) -> Features:
     """Of the calibration and the test split."""
     problem = subject.problem
     names = [name for name in (CALIBRATION, TEST) if name in problem.splits]
@@ -228,7 +234,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     return found
 
 
-def _calibration(subject: _Subject) -> dict[str, Any]:
+def _calibration(subject: Subject) -> dict[str, Any]:
     test = [table.select(TEST) for table in subject.tables]
     found: dict[str, Any] = {"brier": brier_decomposition(test[0]).to_json()}
     diagrams = {"before": reliability(test[0]).to_json()}
@@ -240,7 +246,7 @@ def _calibration(subject: _Subject) -> dict[str, Any]:
     return found | {"reliability": diagrams}
 
 
-def _groups(subject: _Subject) -> dict[str, Any]:
+def _groups(subject: Subject) -> dict[str, Any]:
     """Groups of the data's own metadata and of the input's size; slices of those and of clusters."""
     test, table = subject.test, subject.tables[0].select(TEST)
     size, name = _size_of_inputs(test)
@@ -260,7 +266,7 @@ def _groups(subject: _Subject) -> dict[str, Any]:
     return found | {"slices": slices.to_json()}
 
 
-def _errors(subject: _Subject) -> dict[str, Any]:
+def _errors(subject: Subject) -> dict[str, Any]:
     problem = subject.problem
     test, table = subject.test, subject.tables[0].select(TEST)
     labels = test.labels
@@ -288,14 +294,14 @@ def _errors(subject: _Subject) -> dict[str, Any]:
     return found
 
 
-def _other_rung(subject: _Subject) -> Mapping[str, Any] | None:
+def _other_rung(subject: Subject) -> Mapping[str, Any] | None:
     """What the rung is compared with: the linear probe, or the rung before it."""
     rungs = [one for one in subject.record["rungs"] if one["name"] != subject.rung["name"]]
     probes = [one for one in rungs if one["method"].get("method") == "linear_probe"]
     return next(iter([*probes, *reversed(rungs)]), None)
 
 
-def _growth(subject: _Subject) -> dict[str, Any]:
+def _growth(subject: Subject) -> dict[str, Any]:
     problem = subject.problem
     train, test = (
         subject.frozen(problem.table.take(problem.splits[name])) for name in (TRAIN, TEST)
@@ -311,7 +317,7 @@ def _growth(subject: _Subject) -> dict[str, Any]:
     return {"sample_efficiency": found}
 
 
-def _cost(subject: _Subject) -> dict[str, Any]:
+def _cost(subject: Subject) -> dict[str, Any]:
     test = subject.test
     raw = [test.inputs[row] for row in range(min(32, len(test)))]
     cost = measure_serving_cost(subject.adapted, raw, (1, min(32, len(raw))), repetitions=40)
@@ -335,7 +341,7 @@ def _cost(subject: _Subject) -> dict[str, Any]:
     return {"serving": {subject.rung["name"]: cost.to_json()}, "pareto": front.to_json()}
 
 
-def _outliers(subject: _Subject) -> dict[str, Any]:
+def _outliers(subject: Subject) -> dict[str, Any]:
     if not subject.extent.outliers:
         return {}
     problem = subject.problem
@@ -355,7 +361,7 @@ def _outliers(subject: _Subject) -> dict[str, Any]:
     return {"outliers": [one.to_json() for one in found]}
 
 
-def _robustness(subject: _Subject) -> dict[str, Any]:
+def _robustness(subject: Subject) -> dict[str, Any]:
     extent = subject.extent
     test = subject.test
     clean = test.take(np.arange(min(extent.examples, len(test))))

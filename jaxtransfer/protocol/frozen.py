@@ -8,8 +8,9 @@ from typing import Any
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol.acceptance import digest
+from jaxtransfer.protocol.differences import in_words
 from jaxtransfer.protocol.settings import LadderSettings
-from jaxtransfer.protocol.workdir import differences, finished_cells, write_json
+from jaxtransfer.protocol.workdir import finished_cells, write_json
 
 FILE = "criterion.json"
 DECISION = "decision.json"
@@ -50,7 +51,7 @@ def freeze(workdir: pathlib.Path, settings: LadderSettings) -> dict[str, Any]:
         "from": found["sha256"],
         "to": fresh["sha256"],
         "old": found["criterion"],
-        "changed": differences(found["criterion"], criterion, "criterion"),
+        "changed": in_words(found["criterion"], criterion, "criterion"),
         "when": now,
         "cells_finished": finished,
         "test_read": (workdir / DECISION).is_file(),

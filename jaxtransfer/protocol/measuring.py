@@ -105,9 +105,9 @@ def _check_whole(workdir: pathlib.Path) -> None:
     Raises:
       WorkdirError: naming the file that is missing or damaged.
     """
-    record = _read(workdir / "record.json")
+    record = read_json(workdir / "record.json")
     if record is None:
-        run = _read(workdir / "run.json")
+        run = read_json(workdir / "run.json")
         if run is not None and run.get("verb") == "ladder":
             raise WorkdirError(
                 f"{workdir / 'record.json'} is missing: the ladder has not finished. Run the same"
@@ -124,7 +124,8 @@ def _check_whole(workdir: pathlib.Path) -> None:
                 )
 
 
-def _read(path: pathlib.Path) -> dict[str, Any] | None:
+def read_json(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object of a run's file, or None if it is not there; WorkdirError if it is damaged."""
     if not path.is_file():
         return None
     try:

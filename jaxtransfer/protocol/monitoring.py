@@ -23,8 +23,9 @@ def fit(
     split: str | None = None,
     seed: int = 0,
     replace: bool = False,
+    dry_run: bool = False,
 ) -> Monitor:
-    """Fits a monitor on a reference file, or on a split of it, and writes it.
+    """Fits a monitor on a reference file, or on a split of it, and writes it unless it is a dry run.
 
     Raises:
       EvaluationError: if the reference is malformed or too small, or `out` stands already and is
@@ -39,7 +40,8 @@ def fit(
         batch if split is None else batch.select(split),
         Settings(false_alarms=false_alarms, seed=seed),
     )
-    save(monitor, out)
+    if not dry_run:
+        save(monitor, out)
     return monitor
 
 

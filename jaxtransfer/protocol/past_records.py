@@ -72,6 +72,20 @@ def read(directory: str, facts: Mapping[str, Fact], own: pathlib.Path) -> PastRe
     return PastRecords(found=found, similar=similar, tried=tried, won=won)
 
 
+def conditions(record: Mapping[str, Any]) -> tuple[str, float]:
+    """Kind of input and training labels per class, by which tasks are called similar; an older record implies them.
+
+    Raises:
+      KeyError, TypeError, ValueError: if the record is damaged.
+    """
+    facts = record.get("plan", {}).get("facts", {})
+    kind = facts.get("input") or _INPUTS.get(record["config"]["data"]["kind"], "array")
+    labels = facts.get("labels_per_class")
+    if labels is None:
+        labels = record["data"]["splits"]["train"] / len(record["task"]["classes"])
+    return str(kind), float(labels)
+
+
 def _is_near(labels: float, here: Any) -> bool:
     return labels <= NEAR * here and here <= NEAR * labels
 
@@ -80,17 +94,13 @@ def _summary(path: pathlib.Path) -> tuple[str, float, set[str], str]:
     """Kind of input, labels per class, methods climbed, and the method chosen."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        facts = record.get("plan", {}).get("facts", {})
-        kind = facts.get("input") or _INPUTS.get(record["config"]["data"]["kind"], "array")
-        labels = facts.get("labels_per_class")
-        if labels is None:
-            labels = record["data"]["splits"]["train"] / len(record["task"]["classes"])
+        kind, labels = conditions(record)
         climbed = {
             rung["name"]: rung["method"]["method"]
             for rung in record["rungs"]
             if rung["decision"] != "reference"
         }
-        return kind, float(labels), set(climbed.values()), climbed[record["chosen"]]
+        return kind, labels, set(climbed.values()), climbed[record["chosen"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"config.records: {path} is no record that can be read ({error!r}); take it out of the directory"

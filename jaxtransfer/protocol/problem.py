@@ -5,7 +5,7 @@ Everything that a rung may look at is here; what a rung did is in its cells.
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
-from jaxtransfer.data.splits import Splits, halves, stratified_split
+from jaxtransfer.data.splits import halves, stratified_split
 from jaxtransfer.errors import DataError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.statistic import Undefined
@@ -24,7 +24,7 @@ from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.pretrained.fingerprint import fingerprint
-from jaxtransfer.protocol.settings import LadderSettings
+from jaxtransfer.protocol.settings import LadderSettings, SplitSettings
 from jaxtransfer.tasks import Classification, Task
 
 TRAIN, TUNE, ACCEPT, CALIBRATION, TEST = "train", "tune", "accept", "calibration", "test"
@@ -33,32 +33,41 @@ READ_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
-    """What every rung of a ladder works on.
+class Statement:
+    """A problem as stated: what a record says of it, and can be read again without data or weights.
 
     Attributes:
       settings: the ladder's settings.
       task: what is predicted: classes, loss, metrics.
-      encoder: the pretrained network, without a head.
-      table: all examples, without exact duplicates.
-      splits: positions of each split in the table; validation is its two halves, `tune` and `accept`.
-      examples: the examples of each split, preprocessed for the encoder.
-      evaluated: all that predictions are written for, one split after another.
-      evaluated_splits: the split of each of those.
       card: what is to be said about the data.
       hashes: SHA-256 of data, splits, base weights and config.
     """
 
     settings: LadderSettings
     task: Task
+    card: Mapping[str, Any]
+    hashes: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Problem(Statement):
+    """What every rung of a ladder works on.
+
+    Attributes:
+      encoder: the pretrained network, without a head.
+      table: all examples, without exact duplicates.
+      splits: positions of each split in the table; validation is its two halves, `tune` and `accept`.
+      examples: the examples of each split, preprocessed for the encoder.
+      evaluated: all that predictions are written for, one split after another.
+      evaluated_splits: the split of each of those.
+    """
+
     encoder: Model
     table: Table
     splits: Mapping[str, np.ndarray]
     examples: Mapping[str, Examples]
     evaluated: Examples
     evaluated_splits: np.ndarray
-    card: Mapping[str, Any]
-    hashes: Mapping[str, str]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -101,18 +110,9 @@ def prepare(settings: LadderSettings) -> Problem:
     if raw.labels is None:
         raise DataError("a ladder needs labels: name the column or array of them in config.data")
     table, duplicates = deduplicate(raw)
-    task = _task(settings, table.classes)
+    task = task_of(settings, table.classes)
     encoder = zoo.load(settings.model.uri, **settings.model.options)
-    sizes = {name: size for name, size in settings.splits.sizes.items() if size}
-    per_class = settings.splits.train_per_class
-    is_share = per_class < 1
-    drawn = stratified_split(
-        table,
-        {TRAIN: per_class if is_share else int(per_class) * len(table.classes), **sizes},
-        settings.splits.seed,
-        balanced=() if is_share else (TRAIN,),
-    )
-    splits = _halve_validation(drawn, table, settings.splits.seed)
+    splits = draw(table, settings.splits)
     examples = {
         name: Examples(table.take(rows), encoder.preprocess)
         for name, rows in splits.items()
@@ -122,7 +122,7 @@ def prepare(settings: LadderSettings) -> Problem:
     evaluated = Examples(
         table.take(np.concatenate([splits[name] for name in present])), encoder.preprocess
     )
-    _check_classes(examples, table)
+    check_classes(table, splits)
     _check_metric(settings.acceptance.metric, examples)
     for part in (examples[TRAIN], evaluated):
         _read_all(part)
@@ -138,7 +138,7 @@ def prepare(settings: LadderSettings) -> Problem:
     }
     hashes = {
         "data": table.fingerprint,
-        "splits": splits_hash(splits, table),
+        "splits": splits_hash({name: table.ids[rows].tolist() for name, rows in splits.items()}),
         "base": fingerprint(encoder.variables),
         "config": settings.hash,
     }
@@ -156,25 +156,44 @@ def prepare(settings: LadderSettings) -> Problem:
     )
 
 
-def splits_hash(splits: Mapping[str, np.ndarray], table: Table) -> str:
+def splits_hash(ids: Mapping[str, Sequence[str]]) -> str:
     """SHA-256 of the ids of each split, in order."""
     digest = hashlib.sha256()
-    for name in sorted(splits):
+    for name in sorted(ids):
         digest.update(f"{name}\n".encode())
-        digest.update("\n".join(table.ids[splits[name]].tolist()).encode())
+        digest.update("\n".join(ids[name]).encode())
     return digest.hexdigest()
 
 
-def _halve_validation(drawn: Splits, table: Table, seed: int) -> dict[str, np.ndarray]:
+def draw(table: Table, wanted: SplitSettings) -> dict[str, np.ndarray]:
+    """Positions of each split; validation is its two halves, `tune` and `accept`.
+
+    Raises:
+      DataError: if the table holds fewer examples than are asked for.
+    """
+    sizes = {name: size for name, size in wanted.sizes.items() if size}
+    is_share = wanted.train_per_class < 1
+    train = wanted.train_per_class if is_share else int(wanted.train_per_class) * len(table.classes)
+    drawn = stratified_split(
+        table,
+        {TRAIN: train, **sizes},
+        wanted.seed,
+        balanced=() if is_share else (TRAIN,),
+    )
     rows = drawn["validation"]
     assert table.labels is not None
-    tune, accept = halves(rows, table.labels[rows], seed)
+    tune, accept = halves(rows, table.labels[rows], wanted.seed)
     rest = {name: drawn[name] for name in drawn.indices if name not in ("validation", "rest")}
     return {TRAIN: rest.pop(TRAIN), TUNE: tune, ACCEPT: accept, **rest, "rest": drawn["rest"]}
 
 
-def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
-    """Refuses a split that lacks a class: what is measured on it would say nothing of that class."""
+def check_classes(table: Table, splits: Mapping[str, np.ndarray]) -> None:
+    """Refuses a split that lacks a class: what is measured on it would say nothing of that class.
+
+    Raises:
+      DataError: naming class, split, and the size to enlarge.
+    """
+    assert table.labels is not None
     places = {
         TRAIN: "train_per_class",
         TUNE: "sizes.validation",
@@ -182,17 +201,18 @@ def _check_classes(examples: Mapping[str, Examples], table: Table) -> None:
         TEST: "sizes.test",
     }
     for name, size in places.items():
+        rows = splits[name]
         for label, (label_name, count) in enumerate(table.counts().items()):
-            if not (examples[name].labels == label).any():
+            if not (table.labels[rows] == label).any():
                 is_half = name in (TUNE, ACCEPT)
                 part = f"the {name} half of validation" if is_half else f"the split {name!r}"
                 raise DataError(
-                    f"class {label_name!r} has no example in {part} ({len(examples[name])} examples); it"
+                    f"class {label_name!r} has no example in {part} ({len(rows)} examples); it"
                     f" has {count} in all: enlarge config.splits.{size}, or leave the class out"
                 )
 
 
-def _task(settings: LadderSettings, classes: tuple[str, ...]) -> Task:
+def task_of(settings: LadderSettings, classes: tuple[str, ...]) -> Task:
     """The task of the data's classes; what decides is among its metrics."""
     metric = settings.acceptance.metric
     fields = {**settings.task, "classes": classes, "criterion": metric}

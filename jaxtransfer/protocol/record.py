@@ -4,17 +4,22 @@ The record is built from plain values alone, so that it can be checked and read 
 """
 
 import datetime
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import account
 from jaxtransfer.protocol.decision import Comparison, Verdict
-from jaxtransfer.protocol.problem import Problem
-from jaxtransfer.protocol.provenance import environment, versions
+from jaxtransfer.protocol.problem import Statement
+from jaxtransfer.protocol.provenance import environment, revision, versions
 from jaxtransfer.protocol.workdir import write_json
 
 FILE = "record.json"
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, SCHEMA)
+"""Schemas that the report and the index read; one of schema 1 has no question, rationale, limits and manifest."""
 
 ACCEPTANCE = (
     "Learning rates are chosen by {metric} on one half of validation ({tune} examples) with seed"
@@ -29,7 +34,7 @@ FAMILIES = {
 
 
 def build(
-    problem: Problem,
+    problem: Statement,
     *,
     rungs: Sequence[Mapping[str, Any]],
     verdicts: Mapping[str, Verdict],
@@ -42,7 +47,7 @@ def build(
     """The record of a finished ladder.
 
     Args:
-      problem: model, data and settings.
+      problem: settings, task, data card and hashes.
       rungs: what each rung did: name, method, rules, hyperparameters, tuning, seeds, trainable,
         metrics and cost, in ladder order.
       verdicts: rung to its verdict.
@@ -54,7 +59,7 @@ def build(
     """
     settings = problem.settings
     rule = settings.acceptance
-    return {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "name": settings.name,
         "task": {
@@ -86,12 +91,74 @@ def build(
         "config": settings.to_json(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    return {
+        **document,
+        "question": account.question(document),
+        "rationale": account.rationale(document),
+        "limits": account.limits(document),
+        "reproduce": account.reproduction(document, revision()),
+    }
 
 
 def write(record: Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
     """Writes `record.json`, whole or not at all."""
     write_json(workdir / FILE, record)
     return workdir / FILE
+
+
+def read(workdir: pathlib.Path) -> dict[str, Any]:
+    """The record of a decision's directory, as it stands.
+
+    Raises:
+      WorkdirError: if there is none, saying what the directory is instead, or it is no JSON object.
+    """
+    path = workdir / FILE
+    if not path.is_file():
+        raise WorkdirError(f"{workdir} holds no {FILE}: {_instead(workdir)}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise WorkdirError(f"{path} is damaged: it holds no JSON object")
+    return found
+
+
+def check_schema(record: Mapping[str, Any], place: str, schemas: Sequence[int] = READABLE) -> None:
+    """Refuses a record of a schema that is not among those given, naming the version that wrote it.
+
+    Raises:
+      WorkdirError: as said.
+    """
+    found = record.get("schema")
+    if isinstance(found, int) and not isinstance(found, bool) and found in schemas:
+        return
+    writer = record.get("versions")
+    by = writer.get("jaxtransfer") if isinstance(writer, Mapping) else None
+    known = " and ".join(str(schema) for schema in schemas)
+    way = "read it with the version that wrote it"
+    if isinstance(found, int) and found in READABLE:
+        way = "run its ladder again on its directory, which repeats no finished cell"
+    raise WorkdirError(
+        f"{place} has schema {found!r}, this version reads schema {known} here: {way} (jaxtransfer"
+        f" {by or 'of unknown version'})"
+    )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is not JSON")
+
+
+def _instead(workdir: pathlib.Path) -> str:
+    if not workdir.is_dir():
+        return "there is no such directory"
+    try:
+        verb = json.loads((workdir / "run.json").read_text(encoding="utf-8")).get("verb")
+    except (OSError, ValueError, AttributeError):
+        return "it is no decision's directory"
+    if verb == "train":
+        return "it is one rung's, trained by jaxtransfer train, and decides nothing"
+    return "its ladder is not finished; the same command goes on"
 
 
 def _rung(rung: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:

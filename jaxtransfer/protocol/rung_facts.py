@@ -9,12 +9,14 @@ import numpy as np
 from jaxtransfer.evaluation.seeds import measure_seeds
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.climbing import Climbed
-from jaxtransfer.protocol.problem import EVALUATED, Problem
+from jaxtransfer.protocol.problem import EVALUATED, Statement
 from jaxtransfer.protocol.sections import ENSEMBLE, TrainSettings
 from jaxtransfer.protocol.settings import train_settings
 
 
-def facts_of_rung(problem: Problem, item: Climbed, tables: Sequence[Predictions]) -> dict[str, Any]:
+def facts_of_rung(
+    problem: Statement, item: Climbed, tables: Sequence[Predictions]
+) -> dict[str, Any]:
     """A rung that was run: method, rules, hyperparameters, tuning, seeds, metrics of every split, and cost."""
     facts = item.cells[0].facts
     costs = [cell.facts["cost"] for cell in item.cells]
@@ -46,7 +48,7 @@ def _hyperparameters(item: Climbed, train: TrainSettings, steps: int) -> dict[st
 
 
 def facts_of_ensemble(
-    problem: Problem, name: str, members: Mapping[str, Any], tables: Sequence[Predictions]
+    problem: Statement, name: str, members: Mapping[str, Any], tables: Sequence[Predictions]
 ) -> dict[str, Any]:
     """An ensemble of a rung's seeds: it costs what all of them cost, and nothing more in this ladder.
 
@@ -75,7 +77,7 @@ def facts_of_ensemble(
     }
 
 
-def _metrics(problem: Problem, tables: Sequence[Predictions]) -> dict[str, Any]:
+def _metrics(problem: Statement, tables: Sequence[Predictions]) -> dict[str, Any]:
     assert tables[0].split is not None
     present = set(tables[0].split.tolist())
     return {

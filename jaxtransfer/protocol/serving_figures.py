@@ -80,11 +80,10 @@ def of_rung(problem: Problem, rung: RungSettings, workdir: pathlib.Path) -> Serv
     Raises:
       WorkdirError: if what was kept is damaged.
     """
-    if rung.method == "majority_class":
-        return NOTHING
-    path = workdir / FOLDER / f"{rung.name}.json"
-    if path.is_file():
-        return _read(path)
+    found = kept(rung, workdir)
+    if found is not None:
+        return found
+    path = _path(rung, workdir)
     adapted = untrained(problem, rung)
     examples = problem.examples[TUNE].table.inputs
     tail = (1 - problem.settings.acceptance.level) / 2
@@ -101,6 +100,18 @@ def of_rung(problem: Problem, rung: RungSettings, workdir: pathlib.Path) -> Serv
     path.parent.mkdir(exist_ok=True)
     write_json(path, dataclasses.asdict(found))
     return found
+
+
+def kept(rung: RungSettings, workdir: pathlib.Path) -> Serving | None:
+    """What a work directory says of serving a rung; None if it was not measured. Raises as `of_rung` does."""
+    if rung.method == "majority_class":
+        return NOTHING
+    path = _path(rung, workdir)
+    return _read(path) if path.is_file() else None
+
+
+def _path(rung: RungSettings, workdir: pathlib.Path) -> pathlib.Path:
+    return workdir / FOLDER / f"{rung.name}.json"
 
 
 def _read(path: pathlib.Path) -> Serving:

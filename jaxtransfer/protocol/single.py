@@ -41,25 +41,9 @@ def run(
       ConfigError: if the rung is unknown, or a learning rate is given to a baseline.
       WorkdirError: if the work directory belongs to another run, or is in use.
     """
-    chosen = settings.rung(rung)
-    if chosen.is_ensemble:
-        raise ConfigError(
-            f"rung {rung!r} averages the seeds of another one and trains nothing; train that one"
-        )
-    check(settings, (chosen,))
-    rates = cells.rates_of(chosen)
-    if learning_rate is not None and not rates:
-        raise ConfigError(f"rung {rung!r} is a baseline: it has no learning rate")
-    rate = learning_rate if learning_rate is not None else next(iter(rates), None)
-    number = settings.seeds[0] if seed is None else seed
-    grid = () if rate is None else (rate,)
-    alone = dataclasses.replace(
-        settings,
-        rungs=(dataclasses.replace(chosen, learning_rates=grid),),
-        seeds=(number,),
-        negative_transfer=False,
-        references=(),
-    )
+    alone = alone_of(settings, rung=rung, learning_rate=learning_rate, seed=seed)
+    number = alone.seeds[0]
+    rate = next(iter(alone.rungs[0].learning_rates), None)
     check_free(workdir, alone)
     problem = prepare(alone)
     with claim(workdir, problem, "train"):
@@ -98,3 +82,30 @@ def run(
                     print(f"  {value}")
         print(f"test metrics, when all is decided: jaxtransfer evaluate {workdir} --split {TEST}")
     return cell
+
+
+def alone_of(
+    settings: LadderSettings,
+    *,
+    rung: str,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+) -> LadderSettings:
+    """The settings of one rung with one learning rate and seed; arguments and errors as of `run`."""
+    chosen = settings.rung(rung)
+    if chosen.is_ensemble:
+        raise ConfigError(
+            f"rung {rung!r} averages the seeds of another one and trains nothing; train that one"
+        )
+    check(settings, (chosen,))
+    rates = cells.rates_of(chosen)
+    if learning_rate is not None and not rates:
+        raise ConfigError(f"rung {rung!r} is a baseline: it has no learning rate")
+    rate = learning_rate if learning_rate is not None else next(iter(rates), None)
+    return dataclasses.replace(
+        settings,
+        rungs=(dataclasses.replace(chosen, learning_rates=() if rate is None else (rate,)),),
+        seeds=(settings.seeds[0] if seed is None else seed,),
+        negative_transfer=False,
+        references=(),
+    )

@@ -5,17 +5,16 @@ A word is `WORKDIR`, `WORKDIR:RUNG`, or files and globs joined by commas; `NAME=
 
 import dataclasses
 import glob
-import json
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.errors import ConfigError, EvaluationError, WorkdirError, nearest
+from jaxtransfer.errors import ConfigError, EvaluationError, nearest
 from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.evaluation.tables import load_table
-from jaxtransfer.protocol.measuring import load_tables
+from jaxtransfer.protocol.measuring import load_tables, read_json
 
 SEED = re.compile(r"(?P<name>.+)-seed(?P<seed>\d+)")
 """A run's own file of predictions: rung and seed."""
@@ -185,7 +184,7 @@ def _found(part: str, *, is_named: bool) -> list[_Found]:
             )
         return found
     if path.exists():
-        return [_of_file(path)]
+        return [_of_table(load_table(path))]
     matched = sorted(glob.glob(str(path)))
     if not matched:
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -196,52 +195,41 @@ def _found(part: str, *, is_named: bool) -> list[_Found]:
     return [one for match in matched for one in _found(match, is_named=is_named)]
 
 
-def _of_file(path: pathlib.Path) -> _Found:
+def _of_table(table: Rows) -> _Found:
+    """A table that was read from a file, named by it."""
+    path = pathlib.Path(table.source)
     match = SEED.fullmatch(path.stem)
     return _Found(
         system=match["name"] if match else path.stem,
         seed=match["seed"] if match else None,
-        table=load_table(path),
+        table=table,
         origin=path.absolute().parent.name,
     )
 
 
 def _of_run(workdir: pathlib.Path, rung: str) -> list[_Found]:
-    facts = _facts(workdir)
+    tables = load_tables(workdir)
+    facts = read_json(workdir / "run.json") or {}
     found = [
         dataclasses.replace(
-            _of_file(path),
+            _of_table(table),
             origin=workdir.absolute().name,
             metric=facts.get("config", {}).get("acceptance", {}).get("metric"),
             data=facts.get("hashes", {}).get("data"),
         )
-        for path in sorted((workdir / "predictions").glob("*.npz"), key=_by_seed)
+        for table in tables
     ]
-    if not found:
-        load_tables(workdir)  # raises the error of a directory without predictions
     order = [one["name"] for one in facts.get("config", {}).get("rungs", ())]
-    found.sort(key=lambda one: order.index(one.system) if one.system in order else len(order))
+    found.sort(
+        key=lambda one: (
+            order.index(one.system) if one.system in order else len(order),
+            one.system,
+            int(one.seed or 0),
+        )
+    )
     if not rung:
         return found
     names = dict.fromkeys(one.system for one in found)
     if rung not in names:
         raise ConfigError(f"{workdir} has no rung {rung!r}; nearest: {nearest(rung, names)}")
     return [one for one in found if one.system == rung]
-
-
-def _by_seed(path: pathlib.Path) -> tuple[str, int]:
-    match = SEED.fullmatch(path.stem)
-    return (match["name"], int(match["seed"])) if match else (path.stem, 0)
-
-
-def _facts(workdir: pathlib.Path) -> dict[str, Any]:
-    path = workdir / "run.json"
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
-    except ValueError as error:
-        raise WorkdirError(f"{path} is damaged: {error}") from None
-    return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol import journal
+from jaxtransfer.protocol.differences import in_words
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
 from jaxtransfer.protocol.settings import LadderSettings, without_criterion
@@ -51,7 +52,7 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
         config, own = found.get("config", {}), settings.to_json()
         if "acceptance" in config and without_criterion(config) == without_criterion(own):
             return
-        changed = differences(config, own)
+        changed = in_words(config, own, "config")
         raise WorkdirError(
             f"{workdir} belongs to another run: {'; '.join(changed[:3]) or 'its config differs'};"
             " choose another --workdir, or remove it"
@@ -62,7 +63,7 @@ def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
 def claim(workdir: pathlib.Path, problem: Problem, verb: str) -> Iterator[None]:
     """Makes a work directory the caller's own until the block ends.
 
-    It writes `run.json` (verb, settings, hashes, seeds, versions, device), or finds that it is the
+    It writes `run.json` (verb, settings, hashes, data card, seeds, versions, device), or finds that it is the
     same.
 
     Raises:
@@ -82,6 +83,7 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
         "config": problem.settings.to_json(),
         "config_hash": problem.settings.hash,
         "hashes": dict(problem.hashes),
+        "data": dict(problem.card),
         "seeds": list(problem.settings.seeds),
         "versions": versions(),
         "environment": environment(),
@@ -99,7 +101,7 @@ def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
                         f" {value[:12]}): restore it, or choose another --workdir"
                     )
         config = {key: facts[key] for key in ("config", "config_hash", "hashes")}
-        facts = {**found, **config, "verb": verb}
+        facts = {**facts, **found, **config, "verb": verb}
     if facts != found:
         write_json(workdir / RUN, facts)
 
@@ -165,23 +167,3 @@ def _png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def differences(old: Any, new: Any, place: str = "config") -> list[str]:
-    """Where two trees of plain values differ, in words, each place with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [(f".{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(f"[{i}]", before, now) for i, (before, now) in enumerate(zip(old, new))]
-    else:
-        return [] if old == new else [f"{place} is {_short(old)} there and {_short(new)} here"]
-    return [
-        line for key, before, now in parts for line in differences(before, now, f"{place}{key}")
-    ]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        value = [v.get("name", v) for v in value]
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -469,7 +469,7 @@ def test_missing_file_is_named(tmp_path, name):
         (lambda r: r["rungs"][3].pop("reason"), r"lacks the key 'rungs\[3\].reason'"),
         (lambda r: r["rungs"][2]["metrics"].pop("test"), r"'rungs\[2\].metrics.test'"),
         (lambda r: r.update(chosen="bitfut"), "chosen is 'bitfut', which is none of its rungs"),
-        (lambda r: r.update(schema=9), "has schema 9, this version reads schema 1"),
+        (lambda r: r.update(schema=9), "has schema 9, this version reads schema 1 and 2"),
         (lambda r: r["rungs"][0].update(trainable=float("nan")), "NaN, which is not JSON"),
         (lambda r: r.update(rungs=None), "is damaged: 'rungs' is no list"),
         (lambda r: r.update(task=3), "is damaged: 'task' is no JSON object"),

@@ -12,16 +12,17 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol.record import check_schema
 from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.report.examination import check_examination
 
-SCHEMA = 1
 ACCEPT, TEST = "accept", "test"
 
 _RECORD_KEYS = (
     *("schema", "name", "task", "data", "hashes", "rungs", "comparisons", "chosen", "conclusion"),
     *("versions", "environment", "command", "config", "created"),
 )
+_ACCOUNT_KEYS = ("question", "rationale", "limits", "reproduce")
 _TASK_KEYS = ("kind", "classes", "metric", "margin", "confidence", "acceptance")
 _RUNG_KEYS = (
     *(
@@ -164,12 +165,9 @@ def check_record(record: Any, path: Path) -> None:
     if not isinstance(record, Mapping):
         raise WorkdirError(f"{path} does not hold a JSON object")
     _require_keys(path, "", record, _RECORD_KEYS)
-    if record["schema"] != SCHEMA:
-        raise WorkdirError(
-            f"{path} has schema {record['schema']!r}, this version reads schema {SCHEMA}:"
-            " write the report with the version that wrote the record"
-            f" ({record['versions'].get('jaxtransfer', 'unknown')})"
-        )
+    check_schema(record, str(path))
+    if record["schema"] > 1:
+        _require_keys(path, "", record, _ACCOUNT_KEYS)
     _require_keys(path, "task.", record["task"], _TASK_KEYS)
     _require_keys(path, "data.", record["data"], ("splits",))
     metric = record["task"]["metric"]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_VOID = frozenset({"meta", "link", "br", "img", "wbr"})
+_VOID = frozenset({"meta", "link", "br", "img", "wbr", "input"})
 
 
 class Markup(str):
@@ -119,10 +119,16 @@ def column(title: Any) -> Markup:
     return element("th", title, scope="col", class_="number")
 
 
-def details(summary: Any, *children: Any, open_: bool = False, class_: str = "") -> Markup:
+def details(
+    summary: Any,
+    *children: Any,
+    open_: bool = False,
+    class_: str = "",
+    id_: str | None = None,
+) -> Markup:
     """A part that opens on demand, without script."""
     return element(
-        "details", element("summary", summary), *children, class_=class_ or None, open=open_
+        "details", element("summary", summary), *children, id=id_, class_=class_ or None, open=open_
     )
 
 

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.report import (
+    account,
+    criterion,
     diagnosed,
     doubts,
     evidence,
@@ -31,8 +34,11 @@ from jaxtransfer.protocol.report.style import CSS
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.ladder,
+    criterion.criterion,
     outcome.comparisons,
+    criterion.transfer,
     outcome.cost,
+    account.account,
     evidence.learning,
     evidence.errors,
     evidence.examples,
@@ -46,6 +52,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     flipped.flips,
     doubts.doubts,
     served.serving,
+    criterion.plan,
     sources.metrics,
     sources.data_card,
     sources.provenance,
@@ -59,7 +66,7 @@ def write_report(workdir: Path) -> Path:
     """Writes `report.html` into a ladder's work directory, from what the directory holds.
 
     Returns:
-      The file's path. An earlier report is replaced in one step.
+      The file's path. An earlier report is replaced in one step, and entered in the manifest if there is one.
 
     Raises:
       WorkdirError: if a file or key that the report shows is missing, or the report cannot be
@@ -74,6 +81,7 @@ def write_report(workdir: Path) -> Path:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise WorkdirError(f"{path} cannot be written: {error.strerror}") from error
+    manifest.renew(path.parent, [path.name])
     return path
 
 

@@ -1,0 +1,36 @@
+"""`jaxtransfer index`: one page over all records and runs of a folder."""
+
+import argparse
+import pathlib
+
+from jaxtransfer.cli import config_words
+
+SUMMARY = (
+    "write one offline page over all records and runs of a folder, with what they say together"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what the verb takes."""
+    parser.add_argument("folder", type=pathlib.Path, help="of work directories, at any depth")
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the page (default: index.html in the folder); its links are relative",
+    )
+
+
+def run(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Writes the page, and says what is in it."""
+    from jaxtransfer.protocol import indexing
+
+    config_words.refuse(words, "index")
+    page, entries = indexing.write_index(arguments.folder, arguments.out)
+    for one in entries.damaged:
+        print(f"damaged: {one.directory}: {one.reason}")
+    print(
+        f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.unfinished)} not"
+        f" finished, {len(entries.damaged)} damaged"
+    )
+    return 0
