@@ -168,30 +168,6 @@ def plan(settings: LadderSettings, workdir: pathlib.Path, verb: str = "ladder") 
     )
 
 
-def cost_of(settings: LadderSettings, name: str, *, trials: int, runs: int) -> RungPlan | None:
-    """What so many trials and runs of one rung cost; None where model or data are not here.
-
-    Raises:
-      JaxTransferError: what the run would end with before it trains.
-    """
-    with without_network():
-        if _absent(settings):
-            return None
-        problem = prepare(settings)
-    rung = settings.rung(name)
-    flops, facts = AbstractCosts(problem).of_rung(rung, trials=trials, runs=runs)
-    return RungPlan(
-        name=name,
-        method=rung.method,
-        trials=trials,
-        runs=runs,
-        finished=0,
-        flops=flops,
-        seconds=flops / flop_rate(settings.train.precision),
-        **facts,
-    )
-
-
 def _absent(settings: LadderSettings) -> list[str]:
     """What a run would fetch, in the order in which it would."""
     uri = settings.model.uri

@@ -1,14 +1,12 @@
-"""What the verbs that search, diagnose and look over records would do; nothing is written or fetched."""
+"""What the verbs that diagnose and look over records would do; nothing is written or fetched."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.models import zoo
-from jaxtransfer.protocol import diagnosing, entries, manifest, planning, record
-from jaxtransfer.protocol.search_space import SearchSpace
+from jaxtransfer.protocol import diagnosing, entries, manifest, record
 from jaxtransfer.protocol.settings import LadderSettings
-from jaxtransfer.protocol.sweep import Plan
 
 
 def diagnosis(
@@ -36,29 +34,6 @@ def diagnosis(
         *lines,
         *(f"would {'replace' if path.exists() else 'write'} {path}" for path in written),
     ]
-
-
-def sweep(
-    settings: LadderSettings, workdir: pathlib.Path, *, rung: str, space: SearchSpace, plan: Plan
-) -> list[str]:
-    """What `sweep` would search, and what its trials cost."""
-    cost = planning.cost_of(settings, rung, trials=plan.trials, runs=plan.confirm)
-    lines = [
-        f"would run {plan.trials} trials of {rung} by {plan.sampler} (seed {plan.seed}), in"
-        f" {plan.processes} process{'es' if plan.processes > 1 else ''}, and confirm the best on"
-        f" {plan.confirm} fresh seeds",
-        *(f"  {name}: {prior}" for name, prior in space.parameters.items()),
-    ]
-    if cost is None:
-        lines.append("model or data are not here yet: the first run fetches them")
-    else:
-        lines.append(
-            f"{cost.trainable:,} trained parameters, {cost.steps:,} steps of {cost.step_flops or 0:.3g}"
-            f" FLOP; {cost.flops:.3g} FLOP in all, at least {cost.seconds:.2g} s on this device; trials"
-            " that share their steps, or are stopped early, take less"
-        )
-    state = "exists, its finished trials are kept" if workdir.exists() else "would be made"
-    return [*lines, f"work directory {workdir} {state}"]
 
 
 def verification(workdir: pathlib.Path) -> list[str]:

@@ -42,7 +42,10 @@ def files(root):
     [
         ("ladder --config=config.py --workdir new", "from_scratch"),
         ("train --config=config.py --rung lora --workdir new", "lora"),
-        ("sweep --config=config.py --rung lora --workdir new --trials 4", "would run 4 trials"),
+        (
+            "sweep --config=config.py --rung lora --workdir new --trials 4",
+            "dry run of sweep topics",
+        ),
         ("ablate --config=config.py --workdir new", "dry run of ablate topics"),
         ("diagnose --config=config.py --workdir new", "would write new/diagnosis.json"),
         ("evaluate runs/one", "would measure"),
