@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
 
 
 def preview(arguments: argparse.Namespace, words: list[str]) -> int:
-    """Prints the cells of the base and its variants, and what they cost."""
+    """Prints the cells of every variant, and what they cost."""
     from jaxtransfer.protocol import ablation, planning
 
-    chosen = ablation.read(config_words.load(words), arguments.component)
-    print(planning.of_ablation(chosen, arguments.workdir))
+    found = ablation.read(config_words.load(words), arguments.component)
+    print(planning.plan(found.settings, arguments.workdir, "ablate"))
     return 0

@@ -43,10 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Diagnoses, prints the card, and writes it if asked to."""
-    from jaxtransfer.protocol import diagnosing, diagnosis_text
+    from jaxtransfer.protocol import diagnosing, diagnosis_text, settings
 
     keep_freed_memory()
-    chosen, domains = _asked(arguments, words)
+    chosen = settings.from_config(config_words.load(words))
+    domains = _domains(arguments)
     found = diagnosing.diagnose(
         chosen,
         candidates=arguments.candidate,
@@ -67,28 +68,26 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
 
 
 def preview(arguments: argparse.Namespace, words: list[str]) -> int:
-    """Prints which data and backbones would be looked at."""
-    from jaxtransfer.protocol import previews
+    """Prints what would be read and written."""
+    from jaxtransfer.protocol import settings, study_previews
 
-    chosen, domains = _asked(arguments, words)
-    lines = previews.diagnosis(
-        chosen, candidates=arguments.candidate, domains=domains, workdir=arguments.workdir
+    lines = study_previews.diagnosis(
+        settings.from_config(config_words.load(words)),
+        arguments.candidate,
+        _domains(arguments),
+        arguments.workdir,
     )
     print("\n".join(lines))
     return 0
 
 
-def _asked(arguments: argparse.Namespace, words: list[str]) -> tuple[Any, dict[str, Any]]:
-    """The settings, and the data of each domain."""
-    from jaxtransfer.protocol import settings
-
-    chosen = settings.from_config(config_words.load(words))
+def _domains(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.seed < 0:
         raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
     domains = dict(_domain(word) for word in arguments.domain)
     if len(domains) != len(arguments.domain):
         raise ConfigError(f"--domain names {arguments.domain}: each needs a name of its own")
-    return chosen, domains
+    return domains
 
 
 def _domain(word: str) -> tuple[str, Any]:

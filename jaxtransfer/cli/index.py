@@ -2,7 +2,6 @@
 
 import argparse
 import pathlib
-from typing import Any
 
 from jaxtransfer.cli import config_words
 
@@ -30,22 +29,17 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     page, entries = indexing.write_index(arguments.folder, arguments.out)
     for one in entries.damaged:
         print(f"damaged: {one.directory}: {one.reason}")
-    print(f"{page}: {_counted(entries)}")
+    print(
+        f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.unfinished)} not"
+        f" finished, {len(entries.damaged)} damaged"
+    )
     return 0
 
 
 def preview(arguments: argparse.Namespace, words: list[str]) -> int:
-    """Prints what the page would hold."""
-    from jaxtransfer.protocol import indexing
+    """Prints what the page would gather."""
+    from jaxtransfer.protocol import study_previews
 
     config_words.refuse(words, "index")
-    page, entries = indexing.find_entries(arguments.folder, arguments.out)
-    print(f"would {'replace' if page.exists() else 'write'} {page}: {_counted(entries)}")
+    print("\n".join(study_previews.board(arguments.folder, arguments.out)))
     return 0
-
-
-def _counted(entries: Any) -> str:
-    return (
-        f"{len(entries.decisions)} decisions, {len(entries.runs)} single runs,"
-        f" {len(entries.unfinished)} not finished, {len(entries.damaged)} damaged"
-    )

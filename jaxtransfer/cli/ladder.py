@@ -35,5 +35,5 @@ def preview(arguments: argparse.Namespace, words: list[str]) -> int:
     """Prints the cells of every rung, and what they cost."""
     from jaxtransfer.protocol import planning, settings
 
-    print(planning.of_ladder(settings.from_config(config_words.load(words)), arguments.workdir))
+    print(planning.plan(settings.from_config(config_words.load(words)), arguments.workdir))
     return 0

@@ -41,55 +41,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Searches, and prints the winner and its optimism."""
-    from jaxtransfer.protocol import settings, sweep
+    from jaxtransfer.protocol import sweep
 
     keep_freed_memory()
-    plan = _plan(arguments)
-    config = config_words.load(words)
-    found = settings.from_config(config)
     options = [
         f"--{name}={getattr(arguments, name)}"
         for name in ("workdir", "rung", "sampler", "trials", "seed", "processes", "confirm")
     ]
-    sweep.run(
-        found,
-        arguments.workdir,
-        rung=arguments.rung,
-        space=sweep.space_of(config, found, arguments.rung),
-        plan=plan,
-        command=shlex.join(["jaxtransfer", "sweep", *words, *options]),
-    )
+    command = shlex.join(["jaxtransfer", "sweep", *words, *options])
+    sweep.run(workdir=arguments.workdir, command=command, **_choice(arguments, words))
     return 0
 
 
 def preview(arguments: argparse.Namespace, words: list[str]) -> int:
-    """Prints how many trials there would be, and what they cost."""
-    from jaxtransfer.protocol import planning, settings, sweep
+    """Prints how many trials there are, and what they cost."""
+    from jaxtransfer.protocol import sweep
 
-    plan, config = _plan(arguments), config_words.load(words)
-    found = settings.from_config(config)
-    space = sweep.space_of(config, found, arguments.rung)
-    alone = sweep.alone_of(found, rung=arguments.rung, space=space, plan=plan)
-    steps = settings.train_settings(alone, alone.rungs[0]).steps
-    print(
-        planning.of_sweep(
-            alone,
-            arguments.workdir,
-            trials=sweep.whole_trials(plan, steps),
-            said=f"{plan.sampler} search of {', '.join(space.parameters)}: {plan.trials} trials, each"
-            " counted as the rung stands; trials of a head on cached features share their steps",
-        )
-    )
+    print(sweep.preview(workdir=arguments.workdir, **_choice(arguments, words)))
     return 0
 
 
-def _plan(arguments: argparse.Namespace) -> Any:
-    from jaxtransfer.protocol import sweep
+def _choice(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
+    from jaxtransfer.protocol import settings, sweep
 
-    return sweep.Plan(
+    config = config_words.load(words)
+    found = settings.from_config(config)
+    plan = sweep.Plan(
         sampler=arguments.sampler,
         trials=arguments.trials,
         seed=arguments.seed,
         processes=arguments.processes,
         confirm=arguments.confirm,
     )
+    space = sweep.space_of(config, found, arguments.rung)
+    return {"settings": found, "rung": arguments.rung, "space": space, "plan": plan}

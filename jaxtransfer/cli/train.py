@@ -37,7 +37,7 @@ def preview(arguments: argparse.Namespace, words: list[str]) -> int:
     from jaxtransfer.protocol import planning, settings, single
 
     alone = single.alone_of(settings.from_config(config_words.load(words)), **_choice(arguments))
-    print(planning.of_training(alone, arguments.workdir))
+    print(planning.plan(alone, arguments.workdir, "train"))
     return 0
 
 

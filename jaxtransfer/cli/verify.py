@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
 
 
 def preview(arguments: argparse.Namespace, words: list[str]) -> int:
-    """Prints what would be checked."""
-    from jaxtransfer.protocol import previews
+    """Prints what would be compared."""
+    from jaxtransfer.protocol import study_previews
 
     config_words.refuse(words, "verify")
-    print("\n".join(previews.verification(arguments.workdir)))
+    print("\n".join(study_previews.verification(arguments.workdir)))
     return 0

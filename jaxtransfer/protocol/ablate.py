@@ -60,7 +60,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
             sum(cell_count(settings, rung) for rung in ablation.rungs)
         )
         closing.callback(progress.close)
-        problem = without_test(prepare(settings))
+        problem = _without_test(prepare(settings))
         closing.enter_context(claim(workdir, problem, "ablate"))
         for line in problem.introduction():
             progress.say(line)
@@ -84,7 +84,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
     return found
 
 
-def without_test(problem: Problem) -> Problem:
+def _without_test(problem: Problem) -> Problem:
     """The problem with the two halves of validation alone to predict."""
     halves = [problem.splits[name] for name in (TUNE, ACCEPT)]
     examples = Examples(problem.table.take(np.concatenate(halves)), problem.encoder.preprocess)
@@ -224,20 +224,19 @@ def conclude(found: Mapping[str, Any]) -> list[str]:
         if row["distinguishable"]:
             better = (difference["value"] > 0) == found["maximise"]
             told.append(
-                f"{name} is {'better' if better else 'worse'} than the base:"
+                f"{name} is {'better' if better else 'worse'}:"
                 f" {console.signed_interval(difference)}"
             )
         else:
             open_.append(f"{name} {console.signed_interval(difference)}")
     family = (
-        f"{found['metric']} minus the base's on {found['n']} examples and {len(found['seeds'])}"
-        f" seeds, paired, at {100 * found['confidence']:g} % for all"
-        f" {len(found['variants'])} variants together"
+        f"in {found['metric']} on {found['n']} examples and {len(found['seeds'])} seeds, paired, at"
+        f" {100 * found['confidence']:g} % corrected for {len(found['variants'])} variants"
     )
     said = [
-        f"Of {family}: {'; '.join(told)}."
+        f"Told from the base {family}: {'; '.join(told)}."
         if told
-        else f"No variant can be told from the base ({family})."
+        else f"No variant can be told from the base {family}."
     ]
     if open_:
         said.append(

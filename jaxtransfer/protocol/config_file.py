@@ -12,8 +12,8 @@ from typing import Any
 
 from jaxtransfer.errors import ConfigError, nearest
 
-OPEN = re.compile(r"data|model\.options|methods\.[^.]+\.options")
-"""Sections that hold a loader's or a method's options: an override may set one that the file leaves out."""
+OPEN = re.compile(r"data|model\.options|methods\.[^.]+\.options|acceptance(\.guards)?|budget")
+"""Sections of which an override may set what the file leaves out: options of loaders and methods, criterion, budget."""
 
 SIZES = ("splits", "splits.sizes")
 """Sections whose numbers are counts or shares."""
@@ -75,7 +75,10 @@ def _is_assigned(config: Any, word: str) -> bool:
         node = node[_without_index(section)]
     value = _literal(text)
     place = ".".join(sections)
-    is_option = OPEN.fullmatch(place) is not None and name.isidentifier() and name not in node
+    # A target or a limit that the file leaves open has no type of its own; elsewhere a placeholder may stand.
+    is_limit = place.startswith(("acceptance", "budget"))
+    is_unset = name not in node or (is_limit and node[name] is None)
+    is_option = OPEN.fullmatch(place) is not None and name.isidentifier() and is_unset
     is_size = place in SIZES and {type(value), node.get_type(name)} == {int, float}
     if is_option or is_size:
         with node.unlocked():

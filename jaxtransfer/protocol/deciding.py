@@ -322,6 +322,12 @@ def _rungs(
     ]
 
 
+def shown_examples(tables: Sequence[Predictions]) -> list[str]:
+    """Ids of the test examples that the report shows, of one table a seed of the chosen rung."""
+    test = [table.select(TEST) for table in tables]
+    return [example.id for example in series.gallery(test, HARDEST)]
+
+
 def _write_evidence(
     problem: Problem,
     ascent: Ascent,
@@ -342,9 +348,7 @@ def _write_evidence(
             name = f"{ascent.ensemble}-seed{seed}"
             table.save(workdir / "predictions" / f"{name}.npz")
             (workdir / "history" / f"{name}.jsonl").write_text("")
-    test = [table.select(TEST) for table in tables[chosen]]
-    shown = [example.id for example in series.gallery(test, HARDEST)]
-    write_json(workdir / "examples.json", examples_of(problem, shown))
+    write_json(workdir / "examples.json", examples_of(problem, shown_examples(tables[chosen])))
     best = next(item for item in ascent.climbed if item.rung.name == members_of)
     if chosen == ascent.ensemble:
         found = {f"adapters/seed{cell.facts['seed']}": cell for cell in best.cells}

@@ -123,12 +123,20 @@ def write(found: Mapping[str, Any], settings: LadderSettings, workdir: pathlib.P
     """Writes `diagnosis.json`, and `recommended.py`, a config that `jaxtransfer ladder` takes."""
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / FILE, found)
-    write_text(workdir / CONFIG, recommended_config(found, settings))
+    write_text(workdir / CONFIG, recommended_config(found, settings, diagnosis=str(workdir / FILE)))
     manifest.renew(workdir, [FILE, CONFIG])
 
 
-def recommended_config(found: Mapping[str, Any], settings: LadderSettings) -> str:
-    """The text of a config file with the recommended rungs, all else as in the settings."""
+def recommended_config(
+    found: Mapping[str, Any], settings: LadderSettings, *, diagnosis: str | None = None
+) -> str:
+    """The text of a config file with the recommended rungs, all else as in the settings.
+
+    Args:
+      found: the diagnosis.
+      settings: of the ladder that was diagnosed.
+      diagnosis: file of the diagnosis, whose facts rungs may ask for.
+    """
     suggested = found["recommended"]
     known = {rung.name: rung for rung in (*settings.rungs, *settings.spare)}
     methods = {}
@@ -144,6 +152,7 @@ def recommended_config(found: Mapping[str, Any], settings: LadderSettings) -> st
     document = settings.to_json()
     document.pop("references", None)
     document |= {"rungs": list(suggested["rungs"]), "methods": methods}
+    document["diagnosis"] = diagnosis
     reasons = "\n".join(f"- {name}: {why}." for name, why in suggested["reasons"].items())
     remarks = "\n".join(f"- {remark}." for remark in suggested["remarks"])
     text = pprint.pformat(document, width=100, sort_dicts=False)

@@ -53,7 +53,9 @@ def facts_of(problem: Problem) -> dict[str, Fact]:
 
 
 def with_diagnosis(facts: Mapping[str, Fact], path: str | None) -> dict[str, Fact]:
-    """The facts with those of a diagnosis file, if it is there: its scalars, named by their keys joined by `/`.
+    """The facts with those of a diagnosis file, if it is there.
+
+    What the file calls `facts` keeps its names; its other scalars are named by their keys, joined by `/`.
 
     Raises:
       ConfigError: if the file is no JSON object, or says something else of the data than the data do.
@@ -66,7 +68,8 @@ def with_diagnosis(facts: Mapping[str, Fact], path: str | None) -> dict[str, Fac
         raise ConfigError(f"config.diagnosis {path!r} cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"config.diagnosis {path!r} holds no JSON object")
-    found = dict(_flat(document))
+    own = document.pop("facts", {})
+    found = dict(_flat({**document, **(own if isinstance(own, dict) else {})}))
     for name in sorted(set(found) & set(facts)):
         if found[name] != facts[name]:
             raise ConfigError(

@@ -28,18 +28,10 @@ def write_index(
       WorkdirError: if the folder holds nothing to list, or the page would stand inside of a work directory or in place of
         a file that is no index.
     """
-    page, entries = find_entries(root, out)
-    write_text(page, render(entries, root, page))
-    return page, entries
-
-
-def find_entries(
-    root: pathlib.Path, out: pathlib.Path | None = None
-) -> tuple[pathlib.Path, Entries]:
-    """Where the page would stand, and what it would list; arguments and errors as of `write_index`."""
     page = root / PAGE if out is None else out
     entries = find(root)
     _check_place(page)
+    write_text(page, render(entries, root, page))
     return page, entries
 
 

@@ -30,9 +30,11 @@ from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import is_needed, of_rung
 from jaxtransfer.protocol.settings import LadderSettings
 from jaxtransfer.protocol.workbench import Workbench
-from jaxtransfer.protocol.workdir import check_free, claim, write_json
+from jaxtransfer.protocol.workdir import check_free, claim, write_json, write_text
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
+
+DIAGNOSIS = "diagnosis.json"
 
 
 def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -> dict[str, Any]:
@@ -69,6 +71,7 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
             progress.say(line)
         _warn_of_few(problem, len(plan.rungs) - 1, progress)
         manifest.remove(workdir)
+        _keep_diagnosis(settings, workdir)
         write_json(workdir / "splits.json", _splits(problem))
         ascent = _ascend(problem, plan, criterion, workdir, progress)
         progress.close()
@@ -80,6 +83,14 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
         print(f"report: {write_report(workdir)}")
         manifest.write(workdir)
     return finished
+
+
+def _keep_diagnosis(settings: LadderSettings, workdir: pathlib.Path) -> None:
+    """Copies the diagnosis that preconditions were read from, so that the record holds it."""
+    path = None if settings.diagnosis is None else pathlib.Path(settings.diagnosis)
+    own = workdir / DIAGNOSIS
+    if path is not None and path.is_file() and path.resolve() != own.resolve():
+        write_text(own, path.read_text(encoding="utf-8"))
 
 
 def _ascend(

@@ -9,13 +9,17 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import past_records
 from jaxtransfer.protocol.facts import Fact, facts_of, unmet, with_diagnosis
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.rung_cost import RungCost, estimate, trainable_count
 from jaxtransfer.protocol.sections import RungSettings
-from jaxtransfer.protocol.serving_figures import of_rung
+from jaxtransfer.protocol.serving_figures import kept, of_rung
+from jaxtransfer.protocol.settings import train_settings
+from jaxtransfer.protocol.training import statistics_of
 from jaxtransfer.protocol.workdir import finished_cells, write_json
 
 FILE = "plan.json"
@@ -52,13 +56,14 @@ class Plan:
         }
 
 
-def make_plan(problem: Problem, workdir: pathlib.Path, *, dry: bool = False) -> Plan:
+def make_plan(problem: Problem, workdir: pathlib.Path, *, is_dry: bool = False) -> Plan:
     """Plans a ladder.
 
     Args:
-      problem: with its settings.
-      workdir: where the order is kept.
-      dry: keeps nothing, and measures no latency for a budget of it.
+      problem: model, data and settings.
+      workdir: where the plan is kept.
+      is_dry: whether nothing may be written, nor measured: a rung whose latency is not known yet is
+        then not skipped for it.
 
     Raises:
       ConfigError: if a precondition is about an unknown fact, records cannot be read, nothing is left
@@ -78,17 +83,18 @@ def make_plan(problem: Problem, workdir: pathlib.Path, *, dry: bool = False) -> 
     begun = _begun(workdir)
     if begun is None:
         rule, because = _ordered(problem, climbed, facts, workdir)
-        if not dry:
+        if not is_dry:
             write_json(workdir / FILE, {"rule": rule, "because": because, "missing": missing})
     else:
-        rule, because, kept = begun["rule"], begun["because"], begun["missing"]
-        if kept != missing:
+        rule, because = begun["rule"], begun["because"]
+        if begun["missing"] != missing:
             raise WorkdirError(
-                f"{workdir} was begun with other preconditions met: it skips {sorted(kept)}, and now"
+                f"{workdir} was begun with other preconditions met: it skips {sorted(begun['missing'])}, and now"
                 f" {sorted(missing)}; restore the diagnosis, or choose another --workdir"
             )
+    _check_batches(problem)
     by_name = {rung.name: rung for rung in climbed}
-    over = _over_budget(problem, [by_name[name] for name in because], workdir, dry=dry)
+    over = _over_budget(problem, [by_name[name] for name in because], workdir, is_dry=is_dry)
     trained = [rung for rung in climbed if not rung.is_baseline and not rung.is_ensemble]
     if trained and all(rung.name in over for rung in trained):
         raise ConfigError(
@@ -101,6 +107,19 @@ def make_plan(problem: Problem, workdir: pathlib.Path, *, dry: bool = False) -> 
         facts=facts,
         rule=rule,
     )
+
+
+def _check_batches(problem: Problem) -> None:
+    """Finds a batch that cannot be spread over the devices where batch statistics are updated."""
+    for rung in (*problem.settings.rungs, *problem.settings.references):
+        size = train_settings(problem.settings, rung).batch_size
+        is_trained = not rung.is_baseline and not rung.is_ensemble
+        if is_trained and size % jax.device_count() and statistics_of(problem, rung) == "updated":
+            raise ConfigError(
+                f"rung {rung.name!r} updates batch statistics, and {size} examples a batch are not divisible by"
+                f" {jax.device_count()} devices: set config.methods.{rung.name}.batch_size, or"
+                " config.negative_transfer=False"
+            )
 
 
 def _begun(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -171,7 +190,7 @@ def _promise(rung: RungSettings, past: past_records.PastRecords, cost: str) -> s
 
 
 def _over_budget(
-    problem: Problem, rungs: Sequence[RungSettings], workdir: pathlib.Path, *, dry: bool
+    problem: Problem, rungs: Sequence[RungSettings], workdir: pathlib.Path, *, is_dry: bool
 ) -> dict[str, str]:
     """Rungs that cannot fit whatever they find, and why; an ensemble is judged by its members, later."""
     budget = problem.settings.budget
@@ -186,8 +205,10 @@ def _over_budget(
                     f"it trains {count:,} parameters, and the budget is {budget.trainable:,.0f}"
                 )
                 continue
-        if budget.latency_p95_ms is not None and not dry:
-            serving = of_rung(problem, rung, workdir)
+        if budget.latency_p95_ms is not None:
+            serving = kept(rung, workdir) if is_dry else of_rung(problem, rung, workdir)
+            if serving is None:
+                continue
             value, (low, _) = serving.latency_p95_ms(problem.settings.acceptance.confidence)
             if low is not None and low > budget.latency_p95_ms:
                 over[rung.name] = (

@@ -5,8 +5,7 @@ no measure, fetches nothing and writes nothing.
 """
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from jaxtransfer.data import corruptions
 from jaxtransfer.errors import NotFetchedError
@@ -15,7 +14,7 @@ from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.models import zoo
 from jaxtransfer.pretrained.cache import without_network
 from jaxtransfer.pretrained.uri import resolve
-from jaxtransfer.protocol import comparing, diagnosing, record
+from jaxtransfer.protocol import comparing
 from jaxtransfer.protocol.examining import BATCH, FEATURES, FILE, subject_of
 from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.measuring import load_tables, rows_of
@@ -107,37 +106,6 @@ def report(workdir: pathlib.Path) -> list[str]:
     path = workdir / REPORT
     state = f"replace {path} ({path.stat().st_size:,} bytes)" if path.exists() else f"write {path}"
     return [f"would {state}: {len(data.rungs)} rungs of {data.record['name']}"]
-
-
-def verification(workdir: pathlib.Path) -> list[str]:
-    """What `verify` would check; raises a WorkdirError if the directory holds no record."""
-    document = record.read(workdir)
-    cells = sum(len(rung["seeds"]) for rung in document["rungs"])
-    files = sum(1 for path in workdir.rglob("*") if path.is_file())
-    return [
-        f"would recompute {workdir / record.FILE} ({document['name']}, {len(document['rungs'])} rungs)"
-        f" from {cells} tables, and hash {files} files; it writes nothing"
-    ]
-
-
-def diagnosis(
-    settings: LadderSettings,
-    *,
-    candidates: Sequence[str],
-    domains: Mapping[str, Mapping[str, Any]],
-    workdir: pathlib.Path | None,
-) -> list[str]:
-    """What `diagnose` would read and write."""
-    lines = [
-        f"would describe the data of {settings.name}, and score {1 + len(candidates)} backbones by stage"
-    ]
-    for name, data in {settings.name: settings.data, **domains}.items():
-        lines.append(f"data {name}: {_source(str(data.get('path', data.get('name', ''))))}")
-    for uri in (settings.model.uri, *candidates):
-        lines += inspection(uri, None, None)
-    if workdir is None:
-        return [*lines, "would write nothing"]
-    return [*lines, *(f"would write {workdir / n}" for n in (diagnosing.FILE, diagnosing.CONFIG))]
 
 
 def inspection(uri: str | None, settings: LadderSettings | None, rung: str | None) -> list[str]:

@@ -17,8 +17,8 @@ def default_references(rungs: Sequence[RungSettings]) -> tuple[RungSettings, Run
     """Full training from scratch, and a linear probe on random features, each as long as its pretrained counterpart.
 
     Training from scratch has the overrides of the ladder's full fine-tuning, but for what presumes pretrained
-    weights: no pull towards them, no layer-wise decay, no head that learns faster, and BatchNorm statistics are
-    updated. The probe has all of the linear probe's settings, its grid of learning rates included.
+    weights: no pull towards them, no layer-wise decay, no head that learns faster. Where the network has BatchNorm
+    statistics they are updated (`training.statistics_of`), since those it is drawn with are of no data. The probe has all of the linear probe's settings, its grid of learning rates included.
     """
     full = next((rung for rung in rungs if rung.method == "full"), None)
     probe = next((rung for rung in rungs if rung.method == "linear_probe"), None)
@@ -33,7 +33,6 @@ def default_references(rungs: Sequence[RungSettings]) -> tuple[RungSettings, Run
             "l2_sp": 0.0,
             "layer_decay": 1.0,
             "group_rates": {"head": 1.0},
-            "statistics": "updated",
         },
     )
     features = RungSettings(

@@ -15,8 +15,7 @@ from jaxtransfer.protocol import account, cells, deciding, frozen, plan
 from jaxtransfer.protocol.acceptance import guards_of
 from jaxtransfer.protocol.climbing import Climbed, choose_rate, gather
 from jaxtransfer.protocol.deciding import Ascent, Tables
-from jaxtransfer.protocol.problem import TEST, Statement, splits_hash, task_of
-from jaxtransfer.protocol.report import series
+from jaxtransfer.protocol.problem import Statement, splits_hash, task_of
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import Serving, is_needed, kept
 from jaxtransfer.protocol.settings import LadderSettings, from_json
@@ -29,7 +28,7 @@ class Replayed:
     Attributes:
       record: the record, as JSON would hold it.
       decision: chosen rung, verdicts and hashes, as `decision.json` holds them.
-      hardest: ids of the test examples that `examples.json` shows.
+      shown: ids of the test examples that `examples.json` shows.
       ascent: what was climbed, with the cells of its runs.
       members_of: the rung whose seeds a chosen ensemble averages; else the chosen one.
       trials: the cells of its trials of learning rates.
@@ -37,7 +36,7 @@ class Replayed:
 
     record: dict[str, Any]
     decision: dict[str, Any]
-    hardest: list[str]
+    shown: list[str]
     ascent: Ascent
     members_of: str
     trials: Sequence[cells.Cell]
@@ -90,12 +89,10 @@ def replay(
     # The account's sentences rest on what is stated too.
     document["limits"] = account.limits(document)
     document["reproduce"] = account.reproduction(document, stated["revision"])
-    test = [table.select(TEST) for table in tables[decided.chosen]]
-    worst = series.hardest(test, test[0].ids.tolist(), deciding.HARDEST)
     return Replayed(
         record=_plain(document),
         decision=_plain(decided.to_json(problem, ascent)),
-        hardest=[example.id for example in worst],
+        shown=deciding.shown_examples(tables[decided.chosen]),
         ascent=ascent,
         members_of=decided.members_of,
         trials=trials,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxtransfer.adapt import Full, from_description
-from jaxtransfer.adapt.adapted import Adapted, adapt
+from jaxtransfer.adapt.adapted import Adapted, Statistics, adapt
 from jaxtransfer.adapt.method import Method
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation import metrics
@@ -57,9 +57,11 @@ def untrained(problem: Problem, rung: RungSettings) -> Adapted:
     A nearest mean is served as a linear head on frozen features.
     """
     method = from_description({"method": "linear_probe"}) if rung.is_baseline else method_of(rung)
-    statistics = train_settings(problem.settings, rung).statistics
     return adapt(
-        problem.model(0), method.phases()[-1], rng=jax.random.key(0), statistics=statistics
+        problem.model(0),
+        method.phases()[-1],
+        rng=jax.random.key(0),
+        statistics=statistics_of(problem, rung),
     )
 
 
@@ -82,6 +84,17 @@ def network(bench: Workbench, rung: RungSettings, seed: int) -> Model:
     )
     drawn = dataclasses.replace(encoder, variables=draw.call(key))
     return with_head(drawn, problem.task.outputs, rng=jax.random.key(seed))
+
+
+def statistics_of(problem: Problem, rung: RungSettings) -> Statistics:
+    """Whether BatchNorm statistics are updated: as the settings say, but for full training from random weights."""
+    if (
+        rung.is_reference
+        and rung.method == Full.name
+        and problem.encoder.variables.get("batch_stats")
+    ):
+        return "updated"
+    return train_settings(problem.settings, rung).statistics
 
 
 def train_rung(
@@ -148,7 +161,7 @@ def train_rung(
         [objective_of(train, is_last=last) for last in is_last],
         recipes,
         seed=seed,
-        statistics=train.statistics,
+        statistics=statistics_of(problem, rung),
         workdir=workdir,
         until=until,
         validation=problem.examples[TUNE] if evaluates else None,

@@ -158,7 +158,7 @@ def _recomputed(
         ("run.json: seeds", run.get("seeds"), replayed.record["config"]["seeds"]),
         ("splits.json: hash", splits.get("hash"), hashes["splits"]),
         ("splits.json: seed", splits.get("seed"), run["config"]["splits"]["seed"]),
-        ("examples.json: ids", list(read_json(workdir / "examples.json")), replayed.hardest),
+        ("examples.json: ids", list(read_json(workdir / "examples.json")), replayed.shown),
         *_criterion(replayed),
     ):
         found += _compared(given, right, name, "recomputed", of="file")

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import ConfigError
+from jaxtransfer.evaluation.power import to_settle
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol.acceptance import AcceptanceSettings
 from jaxtransfer.protocol.conclusion import conclude
 from jaxtransfer.protocol.decision import (
     ACCEPTED,
@@ -14,7 +16,7 @@ from jaxtransfer.protocol.decision import (
     climb,
     compare_family,
 )
-from jaxtransfer.protocol.settings import AcceptanceSettings
+from jaxtransfer.protocol.ensemble import average_seeds
 
 CLASSES = 3
 
@@ -251,3 +253,72 @@ def test_rungs_that_agree_on_every_example_are_said_to_and_not_called_no_better(
     verdicts, chosen = climb({"first": [same], "second": [same]}, rule)
     assert chosen == "first"
     assert verdicts["second"].reason == "does not differ from first on these 12 examples"
+
+
+def test_one_family_of_all_pairs_accepts_no_more_than_families_by_incumbent():
+    """With four rungs Holm's first step is six comparisons instead of three: a p between them is accepted by one alone."""
+    tables = rungs(2, base=0.80, a=0.85)
+    p_value = compare_family(tables, [("a", "base")], AcceptanceSettings())[0].p_value
+    level = 1 - 4 * p_value
+    copies = {**tables, "same": tables["base"], "other": tables["base"]}
+    order = {name: copies[name] for name in ("base", "a", "same", "other")}
+    assert climb(order, AcceptanceSettings(confidence=level))[1] == "a"
+    verdicts, chosen = climb(order, AcceptanceSettings(confidence=level, family="all"))
+    assert chosen == "base"
+    assert verdicts["a"].comparison.p_adjusted == pytest.approx(6 * p_value)
+    assert verdicts["a"].comparison.ci[0] < 0
+
+
+def test_a_planned_rung_that_was_not_run_counts_in_the_family():
+    tables = rungs(2, base=0.80, a=0.85)
+    p_value = compare_family(tables, [("a", "base")], AcceptanceSettings())[0].p_value
+    for planned, size in ((["base", "a"], 1), (["base", "a", "b", "c"], 3)):
+        verdicts, _ = climb(tables, AcceptanceSettings(), planned=planned)
+        assert verdicts["a"].comparison.p_adjusted == pytest.approx(size * p_value)
+        assert set(verdicts) == {"base", "a"}
+
+
+def test_an_ensemble_of_seeds_is_tried_last_against_the_incumbent():
+    rng = np.random.default_rng(5)
+    noisy = [predictions(rng, 0.7) for _ in range(5)]
+    tables = {"majority": [predictions(rng, 0.34)] * 5, "probe": noisy}
+    for family in ("incumbent", "all"):
+        rule = AcceptanceSettings(family=family)
+        verdicts, chosen = climb(tables, rule, ensemble="mean")
+        assert chosen == "mean"
+        assert verdicts["mean"].comparison.second == "probe"
+        # The mean of probabilities, not of logits or votes.
+        p = np.mean([np.exp(t.logits) / np.exp(t.logits).sum(1, keepdims=True) for t in noisy], 0)
+        (mean, *rest) = average_seeds(noisy)
+        np.testing.assert_allclose(np.exp(mean.logits), p)
+        assert all(one is mean for one in rest)
+        assert len(rest) == 4
+    # Of seeds that agree, an ensemble is nothing new.
+    same = {"majority": tables["majority"]}
+    verdicts, chosen = climb(same, AcceptanceSettings(), ensemble="mean")
+    assert chosen == "majority"
+    assert verdicts["mean"].reason.startswith("does not differ from majority")
+
+
+def test_a_rung_that_is_vetoed_is_rejected_and_the_next_one_is_tried():
+    tables = rungs(0, base=0.4, bad=0.9, good=0.9)
+    seen = []
+
+    def veto(rung, incumbent, own):
+        seen.append((rung, incumbent, len(own)))
+        return "breaks a guard" if rung == "bad" else None
+
+    verdicts, chosen = climb(tables, AcceptanceSettings(), veto=veto)
+    assert chosen == "good"
+    assert verdicts["bad"].decision == REJECTED
+    assert verdicts["bad"].reason.startswith("breaks a guard; clears the margin")
+    assert seen == [("bad", "base", 3), ("good", "base", 3)]
+
+
+def test_an_open_comparison_says_what_would_settle_it():
+    verdicts, _ = climb(rungs(4, probe=0.90, tuned=0.93), AcceptanceSettings())
+    comparison = verdicts["tuned"].comparison
+    assert not comparison.is_significant
+    assert comparison.to_json()["settle"] == str(
+        to_settle(comparison.difference, confidence=comparison.level)
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from jaxtransfer.cli import config_words, main
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.protocol import diagnosing, problem
+from jaxtransfer.protocol import diagnosing, ladder, problem
 from jaxtransfer.protocol.diagnosis_text import card
 from jaxtransfer.protocol.settings import from_config
 
@@ -99,6 +99,28 @@ def test_the_recommended_config_is_one_that_the_ladder_takes(diagnosed, tmp_path
         settings.splits,
         settings.seeds,
     )
+
+
+def test_the_ladder_reads_its_facts_and_keeps_it_and_the_report_shows_it(diagnosed, tmp_path):
+    settings, found = diagnosed
+    diagnosing.write(found, settings, tmp_path)
+    loaded = from_config(config_words.load([f"--config={tmp_path / 'recommended.py'}"]))
+    few = dataclasses.replace(
+        loaded,
+        rungs=(
+            loaded.rung("nearest_mean"),
+            dataclasses.replace(loaded.rung("linear_probe"), when={"vendi_score": (">", 1e6)}),
+        ),
+        seeds=(0,),
+    )
+    workdir = tmp_path / "run"
+    record = ladder.run(few, workdir)
+    assert [rung["name"] for rung in record["rungs"]] == ["nearest_mean"]
+    assert json.loads((workdir / "diagnosis.json").read_text()) == found
+    page = (workdir / "report.html").read_text()
+    assert 'id="diagnosis"' in page
+    assert f"expected {found['recommended']['first']} to win" in page
+    assert main(["verify", str(workdir)]) == 0
 
 
 def test_the_verb_prints_and_writes(ladder_values, tmp_path, capsys):

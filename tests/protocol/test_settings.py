@@ -1,13 +1,14 @@
 """Configs become typed settings, and mistakes in them are named."""
 
 import copy
+import dataclasses
 import pathlib
 import runpy
 
 import pytest
 
 from jaxtransfer.errors import ConfigError
-from jaxtransfer.protocol.settings import from_config, train_settings
+from jaxtransfer.protocol.settings import from_config, from_json, train_settings
 
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
 MINIMAL = {
@@ -134,6 +135,19 @@ NAN, INF = float("nan"), float("inf")
         ("methods.probe.learning_rates", (0.1, 0.1 + 1e-9), "more than once .to six digits"),
         ("methods.probe.first_phase", {"steps": 1.5}, "first_phase.steps must be an integer"),
         ("methods.probe.first_phase", {"learning_rate": 0}, "first_phase.learning_rate must be"),
+        ("methods.probe.when", {"labels": 3}, "probe.when.labels must be a sequence"),
+        ("methods.probe.when", {"labels": ("=>", 3)}, r"labels must be \(operator, value\)"),
+        ("methods.probe.initialisation", "randm", "initialisation must be one of .*'random'"),
+        ("acceptance", {"target": "high"}, "target must be a finite number, or None, not 'high'"),
+        ("acceptance", {"guards": {"ecee": 0.1}}, "guards.ecee is no metric .*nearest: 'ece'"),
+        ("acceptance", {"family": "al"}, "family must be one of .*nearest: 'all'"),
+        ("acceptance", {"stop_when_met": 1}, "stop_when_met must be True or False"),
+        ("budget", {"second": 3}, "config.budget has no key 'second'; nearest: 'seconds'"),
+        ("budget", {"seconds": 0}, "seconds must be a finite number above 0, or None"),
+        ("order", "costs", "config.order must be one of .*nearest: 'cost'"),
+        ("order", "records", "config.records is None"),
+        ("records", "runs", "no other order reads it"),
+        ("negative_transfer", "no", "config.negative_transfer must be True or False"),
     ],
 )
 def test_a_value_of_another_kind_is_named_with_what_is_wanted(path, value, wanted):
@@ -159,3 +173,47 @@ def test_the_hash_depends_on_what_decides_the_outcome():
 def test_an_unknown_rung_names_the_nearest():
     with pytest.raises(ConfigError, match="nearest: 'probe'"):
         from_config(MINIMAL).rung("prob")
+
+
+def test_references_start_from_random_weights_as_long_as_their_counterparts():
+    settings = from_config(MINIMAL)
+    assert [rung.name for rung in settings.references] == ["from_scratch", "random_features"]
+    scratch, features = settings.references
+    assert all(rung.is_reference for rung in settings.references)
+    assert train_settings(settings, features).steps == 7
+    assert features.learning_rates == (0.1,)
+    assert scratch.learning_rates == (1e-3,)
+    assert from_config({**MINIMAL, "negative_transfer": False}).references == ()
+    assert from_json(settings.to_json()) == dataclasses.replace(settings, spare=())
+
+
+def test_a_rung_from_random_weights_is_a_reference_wherever_it_is_named():
+    config = changed("methods.mine", {"method": "full", "initialisation": "random"})
+    config["rungs"], config["negative_transfer"] = ("mine", "probe"), False
+    settings = from_config(config)
+    assert [rung.name for rung in settings.rungs] == ["probe"]
+    assert [rung.name for rung in settings.references] == ["mine"]
+    assert from_json(settings.to_json()).hash == settings.hash
+    with pytest.raises(ConfigError, match=r"\['mine'\] alone, which start from random weights"):
+        from_config({**config, "rungs": ("mine",)})
+    config["methods"]["from_scratch"] = {"method": "full"}
+    with pytest.raises(ConfigError, match="from_scratch is a reference: set its initialisation"):
+        from_config({**config, "negative_transfer": True})
+    with pytest.raises(ConfigError, match="which is the name of a reference"):
+        from_config({**config, "rungs": ("probe", "from_scratch"), "negative_transfer": True})
+
+
+def test_an_ensemble_is_the_last_rung_of_several_seeds():
+    config = changed("methods.mean", {"method": "seed_ensemble"})
+    for rungs, seeds, message in (
+        (("mean", "probe"), (0, 1), "put it last"),
+        (("mean",), (0, 1), "put it last"),
+        (("probe", "mean"), (0,), "config.seeds has one"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            from_config({**config, "rungs": rungs, "seeds": seeds})
+    good = {**config, "rungs": ("probe", "mean")}
+    assert from_config(good).ensemble.name == "mean"
+    good["methods"]["mean"]["steps"] = 3
+    with pytest.raises(ConfigError, match="trains nothing: leave out all but its method"):
+        from_config(good)

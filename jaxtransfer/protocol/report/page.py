@@ -12,6 +12,7 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.report import (
     account,
+    criterion,
     diagnosed,
     doubts,
     evidence,
@@ -33,7 +34,9 @@ from jaxtransfer.protocol.report.style import CSS
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     outcome.ladder,
+    criterion.criterion,
     outcome.comparisons,
+    criterion.transfer,
     outcome.cost,
     account.account,
     evidence.learning,
@@ -49,6 +52,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     flipped.flips,
     doubts.doubts,
     served.serving,
+    criterion.plan,
     sources.metrics,
     sources.data_card,
     sources.provenance,
