@@ -443,3 +443,15 @@ def test_a_methods_option_that_the_file_leaves_out_may_be_set_and_is_checked(cap
     assert loaded.methods.lora.options.targets == (".*/query",)
     assert run(*words, f"{place}.rnak=3") == 2
     assert "no field 'rnak'; nearest: 'rank'" in capsys.readouterr().err
+
+
+def test_a_target_a_guard_and_a_limit_that_the_file_leaves_open_may_be_set():
+    from jaxtransfer.protocol.settings import from_config
+
+    words = ["acceptance.target=0.9", "acceptance.guards.ece=0.1", "budget.seconds=60"]
+    loaded = config_words.load(
+        ["--config=configs/bbc_minilm.py", *(f"--config.{word}" for word in words)]
+    )
+    settings = from_config(loaded)
+    assert (settings.acceptance.target, settings.budget.seconds) == (0.9, 60.0)
+    assert settings.acceptance.guards == {"ece": 0.1}
