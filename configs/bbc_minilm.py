@@ -8,7 +8,7 @@ deciding examples can tell from the class means. The run prints its own figures 
 with their intervals, to `record.json` and `report.html`.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -46,11 +46,15 @@ def get_config() -> ConfigDict:
     config.acceptance.confidence = 0.95
     # `target` is a value the metric has to reach; `guards` bound what must not be paid for it, such as
     # {"ece": 0.15, "worst_group:COLUMN": 0.7, "latency_p95_ms": 50.0, "peak_mib": 500.0}.
-    config.acceptance.target = None
+    config.acceptance.target = config_dict.placeholder(float)
     config.acceptance.guards = ConfigDict()
+    # Of seconds, flops, trainable and latency_p95_ms, none is limited: --config.budget.seconds=300 would do it.
+    config.budget = ConfigDict()
 
     # Full training and a probe from random weights, beside the ladder: is pretraining worth anything here?
     config.negative_transfer = True
+    # What `jaxtransfer diagnose` has written, for rungs that ask for its facts (`when`).
+    config.diagnosis = config_dict.placeholder(str)
 
     config.rungs = (
         "majority_class",
@@ -96,4 +100,32 @@ def get_config() -> ConfigDict:
     config.methods.full = ConfigDict({"method": "full", "learning_rates": (5e-5, 1e-4)})
     # The mean of the incumbent's seeds: nothing to train, and as many networks to serve as there are seeds.
     config.methods.seed_ensemble = ConfigDict({"method": "seed_ensemble"})
+
+    # jaxtransfer sweep --config configs/bbc_minilm.py --rung lora --workdir runs/sweep
+    # A prior without a default takes the rung's own value. Rungs that are not here have their method's space.
+    config.sweep = ConfigDict()
+    config.sweep.lora = ConfigDict(
+        {
+            "learning_rate": {"prior": "log_uniform", "low": 1e-4, "high": 1e-2},
+            "options": {"rank": {"prior": "choice", "values": (2, 4, 8, 16)}},
+        }
+    )
+
+    # jaxtransfer ablate --config configs/bbc_minilm.py --workdir runs/ablation
+    config.ablation = ConfigDict()
+    config.ablation.rung = "lora"
+    config.ablation.mode = "one_factor"
+    config.ablation.components = ConfigDict(
+        {
+            "rank": {"alternatives": {"two": {"options": {"rank": 2}}}},
+            "targets": {
+                "alternatives": {
+                    "query_value": {"options": {"targets": (".*/attention/(query|value)/kernel",)}}
+                }
+            },
+            "schedule": {"alternatives": {"constant": {"schedule": "constant"}}},
+            "head_rate": {"alternatives": {"tenfold": {"group_rates": {"head": 10.0}}}},
+            "label_smoothing": {"alternatives": {"tenth": {"label_smoothing": 0.1}}},
+        }
+    )
     return config

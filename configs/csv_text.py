@@ -10,7 +10,7 @@ reads those; of a table, `--config.data.text=body --config.data.label=topic` nam
 and `--config.data.encoding=latin-1` another encoding.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -53,6 +53,14 @@ def get_config() -> ConfigDict:
     config.acceptance.metric = "macro_f1"
     config.acceptance.margin = 0.0
     config.acceptance.confidence = 0.95
+    # `target` is a value that the metric has to reach; `guards` bound what must not be paid for it, such as
+    # {"ece": 0.15, "latency_p95_ms": 50.0, "peak_mib": 500.0}.
+    config.acceptance.target = config_dict.placeholder(float)
+    config.acceptance.guards = ConfigDict()
+    # Full training and a probe from random weights, beside the ladder: is pretraining worth anything here?
+    config.negative_transfer = True
+    # What `jaxtransfer diagnose` has written, for rungs that ask for its facts.
+    config.diagnosis = config_dict.placeholder(str)
 
     # In the order in which they are climbed, cheapest first; leave out what you would not use.
     config.rungs = (

@@ -169,3 +169,26 @@ def test_other_columns_and_another_encoding_are_flags(tmp_path, tiny_bert, sixty
         "csv_text", path, *(f"--config.data.{flag}" for flag in flags), *tiny(tiny_bert)
     )
     assert found.table.inputs[0].endswith("\u00e9")
+
+
+def test_snippets_are_cut_by_their_rating_and_the_card_counts_the_neutral_ones(
+    tmp_path, tiny_bert, sixty
+):
+    rows = [
+        f"{row}\t{rating}\t{text} {row}"
+        for row, text in enumerate(sixty[0])
+        for rating in (("-3.1", "-0.5", "0.4", "0.5", "2")[row % 5],)
+    ]
+    path = tmp_path / "movies.txt"
+    path.write_text("\n".join(rows) + "\n", encoding="latin-1")
+    small = (
+        "--config.splits.sizes.validation=12",
+        "--config.splits.sizes.calibration=0",
+        "--config.splits.sizes.test=8",
+        "--config.splits.train_per_class=5",
+    )
+    found = prepared("movie_minilm", path, *small, *tiny(tiny_bert))
+    assert found.classes == ("negative", "positive")
+    assert found.card["left_out"] == {"'rating' in no band": 12}
+    assert found.card["total"] == 48
+    assert "left out beforehand: 12 rows with 'rating' in no band" in found.introduction()

@@ -38,3 +38,12 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         ),
     )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints the cells of every variant, and what they cost."""
+    from jaxtransfer.protocol import ablation, planning
+
+    found = ablation.read(config_words.load(words), arguments.component)
+    print(planning.plan(found.settings, arguments.workdir, "ablate"))
+    return 0

@@ -47,11 +47,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
 
     keep_freed_memory()
     chosen = settings.from_config(config_words.load(words))
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
-    domains = dict(_domain(word) for word in arguments.domain)
-    if len(domains) != len(arguments.domain):
-        raise ConfigError(f"--domain names {arguments.domain}: each needs a name of its own")
+    domains = _domains(arguments)
     found = diagnosing.diagnose(
         chosen,
         candidates=arguments.candidate,
@@ -69,6 +65,29 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what would be read and written."""
+    from jaxtransfer.protocol import settings, study_previews
+
+    lines = study_previews.diagnosis(
+        settings.from_config(config_words.load(words)),
+        arguments.candidate,
+        _domains(arguments),
+        arguments.workdir,
+    )
+    print("\n".join(lines))
+    return 0
+
+
+def _domains(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed} must be 0 or more")
+    domains = dict(_domain(word) for word in arguments.domain)
+    if len(domains) != len(arguments.domain):
+        raise ConfigError(f"--domain names {arguments.domain}: each needs a name of its own")
+    return domains
 
 
 def _domain(word: str) -> tuple[str, Any]:

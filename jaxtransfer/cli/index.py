@@ -34,3 +34,12 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         f" finished, {len(entries.damaged)} damaged"
     )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what the page would gather."""
+    from jaxtransfer.protocol import study_previews
+
+    config_words.refuse(words, "index")
+    print("\n".join(study_previews.board(arguments.folder, arguments.out)))
+    return 0

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import shlex
+from typing import Any
 
 from jaxtransfer.cli import config_words
 from jaxtransfer.host_memory import keep_freed_memory
@@ -40,9 +41,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:
     """Searches, and prints the winner and its optimism."""
-    from jaxtransfer.protocol import settings, sweep
+    from jaxtransfer.protocol import sweep
 
     keep_freed_memory()
+    options = [
+        f"--{name}={getattr(arguments, name)}"
+        for name in ("workdir", "rung", "sampler", "trials", "seed", "processes", "confirm")
+    ]
+    command = shlex.join(["jaxtransfer", "sweep", *words, *options])
+    sweep.run(workdir=arguments.workdir, command=command, **_choice(arguments, words))
+    return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints how many trials there are, and what they cost."""
+    from jaxtransfer.protocol import sweep
+
+    print(sweep.preview(workdir=arguments.workdir, **_choice(arguments, words)))
+    return 0
+
+
+def _choice(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
+    from jaxtransfer.protocol import settings, sweep
+
+    config = config_words.load(words)
+    found = settings.from_config(config)
     plan = sweep.Plan(
         sampler=arguments.sampler,
         trials=arguments.trials,
@@ -50,18 +73,5 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         processes=arguments.processes,
         confirm=arguments.confirm,
     )
-    config = config_words.load(words)
-    found = settings.from_config(config)
-    options = [
-        f"--{name}={getattr(arguments, name)}"
-        for name in ("workdir", "rung", "sampler", "trials", "seed", "processes", "confirm")
-    ]
-    sweep.run(
-        found,
-        arguments.workdir,
-        rung=arguments.rung,
-        space=sweep.space_of(config, found, arguments.rung),
-        plan=plan,
-        command=shlex.join(["jaxtransfer", "sweep", *words, *options]),
-    )
-    return 0
+    space = sweep.space_of(config, found, arguments.rung)
+    return {"settings": found, "rung": arguments.rung, "space": space, "plan": plan}

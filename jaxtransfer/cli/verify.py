@@ -40,3 +40,12 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         f" {found.files} files as the manifest lists them (its SHA-256: {found.manifest_digest})"
     )
     return 0
+
+
+def preview(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Prints what would be compared."""
+    from jaxtransfer.protocol import study_previews
+
+    config_words.refuse(words, "verify")
+    print("\n".join(study_previews.verification(arguments.workdir)))
+    return 0

@@ -30,6 +30,8 @@ class Table:
       labels: (n,) int64 in [0, len(classes)), or None without labels.
       classes: name of each class, in label order.
       metadata: further columns, each (n,).
+      left_out: why rows of the source are not here, to how many there are; a table that is taken
+        from this one says nothing of it.
 
     Raises:
       DataError: if lengths differ, an id occurs twice, or a label is out of range.
@@ -40,6 +42,7 @@ class Table:
     labels: Int64[np.ndarray, "n"] | None = None
     classes: tuple[str, ...] = ()
     metadata: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         ids = np.asarray(self.ids, dtype=np.str_).reshape(-1)

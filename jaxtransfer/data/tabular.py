@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtransfer.data.bands import Bands, class_of_band
 from jaxtransfer.data.encoding import Encodings, check_text, decode, read_bytes
 from jaxtransfer.data.source import Table, encode_labels
 from jaxtransfer.errors import DataError, nearest
@@ -31,6 +32,7 @@ def csv(
     quoted: bool = True,
     encoding: Encodings = "utf-8",
     classes: Sequence[str] | None = None,
+    bands: Mapping[str, Any] | None = None,
 ) -> Table:
     """Texts and labels from a CSV file (`.gz` too), read as RFC 4180 says; blank lines are skipped.
 
@@ -46,10 +48,13 @@ def csv(
         every line is a row.
       encoding: the file's encoding.
       classes: class names in label order; sorted by name without it.
+      bands: where `label` is a column of numbers: class name to its lowest and highest number, as
+        `bands.class_of_band` takes them. Classes are in the order of their bands unless `classes`
+        says otherwise; a row in no band is left out and counted (`Table.left_out`).
 
     Raises:
       DataError: if a column is lacking (naming the nearest) or occurs twice, a row has another number
-        of fields, a label is empty or unknown, or an id occurs twice.
+        of fields, a label is empty or unknown, or an id occurs twice; as `class_of_band` does.
     """
     path = pathlib.Path(path)
     if not isinstance(delimiter, str) or len(delimiter) != 1:
@@ -85,7 +90,7 @@ def csv(
         finally:
             csv_format.field_size_limit(limit)
 
-    return _table(path, list(rows()), text, label, id, metadata, classes)
+    return _table(path, list(rows()), text, label, id, metadata, classes, bands)
 
 
 def jsonl(
@@ -97,6 +102,7 @@ def jsonl(
     metadata: Sequence[str] = (),
     encoding: Encodings = "utf-8",
     classes: Sequence[str] | None = None,
+    bands: Mapping[str, Any] | None = None,
 ) -> Table:
     """Texts and labels of a file with one JSON object a line (`.gz` too); skips blank lines.
 
@@ -121,7 +127,7 @@ def jsonl(
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number} is a JSON {type(row).__name__}, not an object")
         rows.append((number, row))
-    return _table(path, rows, text, label, id, metadata, classes)
+    return _table(path, rows, text, label, id, metadata, classes, bands)
 
 
 def parquet(
@@ -132,6 +138,7 @@ def parquet(
     id: str | None = None,
     metadata: Sequence[str] = (),
     classes: Sequence[str] | None = None,
+    bands: Mapping[str, Any] | None = None,
 ) -> Table:
     """Texts and labels from a Parquet file, of which only the named columns are read.
 
@@ -148,7 +155,7 @@ def parquet(
             rows = file.read(columns=list(dict.fromkeys(wanted))).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"cannot read {path} as Parquet: {error}") from error
-    return _table(path, list(enumerate(rows)), text, label, id, metadata, classes)
+    return _table(path, list(enumerate(rows)), text, label, id, metadata, classes, bands)
 
 
 def _check_once(place: str, names: Sequence[str]) -> None:
@@ -174,6 +181,7 @@ def _table(
     id: str | None,
     metadata: Sequence[str],
     classes: Sequence[str] | None,
+    bands: Bands | None,
 ) -> Table:
     if not rows:
         raise DataError(f"{path} holds no rows")
@@ -184,13 +192,28 @@ def _table(
         if not isinstance(row[text], str):
             raise DataError(f"{place}: {text!r} is {row[text]!r}, not a text")
         check_text(row[text], f"{place}: {text!r}")
+    found: list[str | None] = []
+    left_out: dict[str, int] = {}
+    if bands is not None:
+        if label is None:
+            raise DataError(f"bands {dict(bands)} cut a column of numbers: name it as label")
+        numbers = [row[label] for _, row in rows]
+        found, order = class_of_band(numbers, [f"{place}: {label!r}" for place in places], bands)
+        classes = classes or order
+        inside = [position for position, name in enumerate(found) if name is not None]
+        left_out[f"{label!r} in no band"] = len(rows) - len(inside)
+        rows = [rows[at] for at in inside]
+        places = [places[at] for at in inside]
+        found = [found[at] for at in inside]
     if id is None:
         ids = [f"{path.name}:{number}" for number, _ in rows]
     else:
         ids = [_name(row[id], id, place) for place, (_, row) in zip(places, rows)]
     labels, names = None, tuple(classes or ())
     if label is not None:
-        values = [_name(row[label], label, place) for place, (_, row) in zip(places, rows)]
+        values = [str(name) for name in found]
+        if bands is None:
+            values = [_name(row[label], label, place) for place, (_, row) in zip(places, rows)]
         labels, names = encode_labels(values, places, classes)
     return Table(
         ids=np.array(ids),
@@ -198,6 +221,7 @@ def _table(
         labels=labels,
         classes=names,
         metadata={name: np.array([str(row[name]) for _, row in rows]) for name in metadata},
+        left_out=left_out,
     )
 
 

@@ -224,20 +224,19 @@ def conclude(found: Mapping[str, Any]) -> list[str]:
         if row["distinguishable"]:
             better = (difference["value"] > 0) == found["maximise"]
             told.append(
-                f"{name} is {'better' if better else 'worse'} than the base:"
+                f"{name} is {'better' if better else 'worse'}:"
                 f" {console.signed_interval(difference)}"
             )
         else:
             open_.append(f"{name} {console.signed_interval(difference)}")
     family = (
-        f"{found['metric']} minus the base's on {found['n']} examples and {len(found['seeds'])}"
-        f" seeds, paired, at {100 * found['confidence']:g} % for all"
-        f" {len(found['variants'])} variants together"
+        f"in {found['metric']} on {found['n']} examples and {len(found['seeds'])} seeds, paired, at"
+        f" {100 * found['confidence']:g} % corrected for {len(found['variants'])} variants"
     )
     said = [
-        f"Of {family}: {'; '.join(told)}."
+        f"Told from the base {family}: {'; '.join(told)}."
         if told
-        else f"No variant can be told from the base ({family})."
+        else f"No variant can be told from the base {family}."
     ]
     if open_:
         said.append(

@@ -75,7 +75,9 @@ def _is_assigned(config: Any, word: str) -> bool:
         node = node[_without_index(section)]
     value = _literal(text)
     place = ".".join(sections)
-    is_unset = name not in node or node[name] is None
+    # A target or a limit that the file leaves open has no type of its own; elsewhere a placeholder may stand.
+    is_limit = place.startswith(("acceptance", "budget"))
+    is_unset = name not in node or (is_limit and node[name] is None)
     is_option = OPEN.fullmatch(place) is not None and name.isidentifier() and is_unset
     is_size = place in SIZES and {type(value), node.get_type(name)} == {int, float}
     if is_option or is_size:

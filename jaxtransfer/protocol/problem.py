@@ -88,6 +88,8 @@ class Problem(Statement):
             f"classes: {', '.join(counts[:20])}{more}",
             f"splits: {sizes} (hash {self.hashes['splits'][:12]})",
         ]
+        for reason, count in self.card["left_out"].items():
+            lines.append(f"left out beforehand: {count} rows with {reason}")
         cut = self.card["truncated"]
         if cut is not None:
             lines.append(
@@ -129,6 +131,7 @@ def prepare(settings: LadderSettings) -> Problem:
     card = {
         "source": str(settings.data.get("path", settings.data.get("name", ""))),
         "total": duplicates.total,
+        "left_out": dict(raw.left_out),
         "duplicates_removed": len(duplicates.removed),
         "conflicting_duplicates": len(duplicates.conflicts),
         "duplicates": duplicates.summary(),

@@ -136,6 +136,8 @@ def from_json(
 ) -> SearchSpace:
     """The space that `SearchSpace.to_json` wrote, or that a config gives in nested sections.
 
+    A parameter that hangs on another may be given before it.
+
     Args:
       document: name to prior, or a section of them: `{"options": {"rank": {"prior": ...}}}`.
       place: how messages name it.
@@ -145,12 +147,20 @@ def from_json(
       ConfigError: if a prior is unknown, lacks a key, or excludes its default; the message names
         the parameter.
     """
-    return SearchSpace(
-        parameters={
-            name: _parameter(f"{place}.{name}", one, (defaults or {}).get(name))
-            for name, one in _flattened(place, document).items()
-        }
-    )
+    waiting = {
+        name: _parameter(f"{place}.{name}", one, (defaults or {}).get(name))
+        for name, one in _flattened(place, document).items()
+    }
+    ordered: dict[str, Prior | Conditional] = {}
+    while waiting:
+        # A config's sections are in the order of the alphabet.
+        free = [
+            name
+            for name, one in waiting.items()
+            if not isinstance(one, Conditional) or one.on in ordered
+        ]
+        ordered |= {name: waiting.pop(name) for name in free or list(waiting)}
+    return SearchSpace(parameters=ordered)
 
 
 def _flattened(place: str, document: Any, prefix: str = "") -> dict[str, Mapping[str, Any]]:

@@ -13,7 +13,16 @@ from typing import Any
 
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.metrics import definition
-from jaxtransfer.protocol import cells, console, ladder, samplers, study, sweep_processes, trials
+from jaxtransfer.protocol import (
+    cells,
+    console,
+    ladder,
+    planning,
+    samplers,
+    study,
+    sweep_processes,
+    trials,
+)
 from jaxtransfer.protocol.journal import Journal, open_journal
 from jaxtransfer.protocol.problem import TUNE, Problem, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
@@ -21,7 +30,7 @@ from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.settings import LadderSettings, train_settings
 from jaxtransfer.protocol.sweep_choice import best, optimism
 from jaxtransfer.protocol.sweep_summary import introduction, outcome, sentences, table, words
-from jaxtransfer.protocol.training import method_of
+from jaxtransfer.protocol.training import method_of, rates_of
 from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import check_free, claim, write_json
 
@@ -110,20 +119,9 @@ def run(
       TrainingError: if every trial diverged.
       WorkdirError: if the work directory or its journal belongs to another sweep or version.
     """
-    chosen = settings.rung(rung)
-    ladder.check(settings, (chosen,))
-    trials.check_space(space, chosen)
-    if plan.sampler == samplers.OPTUNA:
-        study.check_installed()
+    alone = alone_of(settings, rung=rung, space=space, plan=plan)
+    (chosen,) = alone.rungs
     steps = train_settings(settings, chosen).steps
-    if plan.sampler == samplers.HALVING:
-        samplers.halving(plan.trials, steps)
-        if "steps" in space.parameters:
-            raise ConfigError("successive halving sets the steps: take 'steps' out of the space")
-    fresh = tuple(settings.tuning.seed + 1 + number for number in range(plan.confirm))
-    alone = dataclasses.replace(
-        settings, rungs=(chosen,), seeds=fresh, negative_transfer=False, references=()
-    )
     check_free(workdir, alone)
     with contextlib.ExitStack() as closing:
         problem = prepare(alone)
@@ -166,6 +164,47 @@ def run(
     for sentence in sentences(found):
         print(sentence)
     return found
+
+
+def alone_of(
+    settings: LadderSettings, *, rung: str, space: SearchSpace, plan: Plan
+) -> LadderSettings:
+    """The settings of a sweep: one rung, and the seeds that confirm; raises as `run` does."""
+    chosen = settings.rung(rung)
+    ladder.check(settings, (chosen,))
+    trials.check_space(space, chosen)
+    if plan.sampler == samplers.OPTUNA:
+        study.check_installed()
+    steps = train_settings(settings, chosen).steps
+    if plan.sampler == samplers.HALVING:
+        samplers.halving(plan.trials, steps)
+        if "steps" in space.parameters:
+            raise ConfigError("successive halving sets the steps: take 'steps' out of the space")
+    fresh = tuple(settings.tuning.seed + 1 + number for number in range(plan.confirm))
+    # Its grid is not searched: the space is.
+    one = dataclasses.replace(chosen, learning_rates=rates_of(chosen)[:1])
+    return dataclasses.replace(
+        settings, rungs=(one,), seeds=fresh, negative_transfer=False, references=()
+    )
+
+
+def preview(
+    settings: LadderSettings, workdir: pathlib.Path, *, rung: str, space: SearchSpace, plan: Plan
+) -> planning.Plan:
+    """Counts what a sweep would do, each trial at the cost of the rung as it is; arguments as for `run`."""
+    alone = alone_of(settings, rung=rung, space=space, plan=plan)
+    counted = planning.plan(alone, workdir, "sweep")
+    (row,) = counted.rungs
+    count = _count(plan, train_settings(settings, alone.rungs[0]).steps)
+    share = (count + row.runs) / row.runs
+    row = dataclasses.replace(
+        row,
+        trials=count,
+        flops=None if row.flops is None else row.flops * share,
+        seconds=None if row.seconds is None else row.seconds * share,
+    )
+    said = (*counted.introduction, introduction(len(space.parameters), plan.sampler, plan.trials))
+    return dataclasses.replace(counted, rungs=(row,), introduction=said)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -168,3 +168,42 @@ def test_without_quoting_every_line_is_a_row(tmp_path):
     table = csv(path, quoted=False, **options)
     assert list(table.inputs) == ['"Go on', 'he said"']
     assert list(csv(path, **options).inputs) == ["Go on\nb\the said"]
+
+
+RATED = "id,rating,text\n1,-2.5,bad\n2,.1,so so\n3,0.5,good\n4,-0.5,poor\n"
+SIGNS = {"positive": (0.5, None), "negative": (None, -0.5)}
+
+
+def test_a_rating_cut_into_bands_leaves_the_neutral_rows_out_and_counts_them(file):
+    table = csv(file(RATED), label="rating", id="id", bands=SIGNS, metadata=["rating"])
+    assert table.ids.tolist() == ["1", "3", "4"]
+    assert table.inputs == ["bad", "good", "poor"]
+    assert table.classes == ("negative", "positive")
+    assert table.labels.tolist() == [0, 1, 0]
+    assert table.metadata["rating"].tolist() == ["-2.5", "0.5", "-0.5"]
+    assert table.left_out == {"'rating' in no band": 1}
+
+
+def test_without_bands_nothing_is_left_out(file):
+    assert csv(file("text,label\nx,a\n")).left_out == {}
+
+
+def test_rows_keep_their_line_when_others_are_left_out(file):
+    table = csv(file(RATED), label="rating", bands=SIGNS, classes=["positive", "negative"])
+    assert table.ids.tolist() == ["data.csv:2", "data.csv:4", "data.csv:5"]
+    assert table.labels.tolist() == [1, 0, 1]
+
+
+def test_jsonl_and_parquet_are_cut_too(tmp_path, file):
+    path = file('{"text": "x", "label": 2}\n{"text": "y", "label": -1.5}\n', "d.jsonl")
+    assert jsonl(path, bands=SIGNS).labels.tolist() == [1, 0]
+    rows = pyarrow.table({"text": ["x", "y"], "label": [2.0, -1.5]})
+    parquet_format.write_table(rows, tmp_path / "d.parquet")
+    assert parquet(tmp_path / "d.parquet", bands=SIGNS).labels.tolist() == [1, 0]
+
+
+def test_what_is_no_rating_is_named_by_line(file):
+    with pytest.raises(DataError, match=r"data\.csv:3: 'rating' is 'n/a', which is no number"):
+        csv(file(RATED.replace(".1", "n/a")), label="rating", bands=SIGNS)
+    with pytest.raises(DataError, match="cut a column of numbers: name it as label"):
+        csv(file(RATED), label=None, bands=SIGNS)

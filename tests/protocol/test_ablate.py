@@ -76,6 +76,16 @@ def test_leaving_out_changes_one_component_of_the_base(values):
     assert [v.component for v in ablation.read(values, ["targets"]).variants] == ["targets"]
 
 
+def test_random_weights_are_a_variant_too(values):
+    values["ablation"]["components"] = {"pretraining": {"without": {"initialisation": "random"}}}
+    found = ablation.read(values)
+    assert [rung.initialisation for rung in found.rungs] == ["pretrained", "random"]
+    assert found.variants[0].changes == {"initialisation": ("pretrained", "random")}
+    values["ablation"]["rung"] = "nearest_mean"
+    with pytest.raises(ConfigError, match=r"name a rung that trains pretrained weights"):
+        ablation.read(values)
+
+
 def test_another_method_takes_none_of_the_bases_options(finished):
     config, _, found = finished
     settings = ablation.read(config).settings
@@ -129,9 +139,9 @@ def test_it_says_what_the_intervals_support_and_what_was_read(finished):
     row["difference"] |= {"value": -0.2, "ci": [-0.3, -0.1]}
     row["distinguishable"] = True
     told = " ".join(ablate.conclude({**found, "variants": [row]}))
-    assert "rank (one) is worse than the base: -0.200 [-0.300, -0.100]" in told
+    assert "rank (one) is worse: -0.200 [-0.300, -0.100]" in told
     flipped = " ".join(ablate.conclude({**found, "maximise": False, "variants": [row]}))
-    assert "rank (one) is better than the base" in flipped
+    assert "rank (one) is better" in flipped
     assert "rank: one" in ablate.table(found)
     assert "options.rank 2 to 1" in ablate.table(found)
 
@@ -225,6 +235,9 @@ def test_the_verb_reads_the_config(values, tmp_path, capsys):
         f"    return ConfigDict({pprint.pformat(values)})\n"
     )
     words = ["ablate", f"--config={path}", "--workdir", str(tmp_path / "run")]
+    assert cli.main([*words, "--dry-run"]) == 0
+    assert "lora-schedule-without" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
     assert cli.main([*words, "--component=smoothing"]) == 0
     shown = capsys.readouterr().out
     assert "smoothing: without" in shown

@@ -84,6 +84,8 @@ def test_a_conditional_parameter_exists_where_its_condition_holds():
     assert {one["method"] for one in drawn} == {"lora", "bitfit"}
     assert all(("options.rank" in one) == (one["method"] == "lora") for one in drawn)
     assert space.with_end("options.rank", 8)["method"] == "lora"
+    reverse = from_json(dict(reversed(METHODS.items())))
+    assert reverse.with_end("options.rank", 8)["method"] == "lora"
 
 
 def test_a_space_comes_back_from_json_with_its_hash():

@@ -345,6 +345,9 @@ def test_the_verb_takes_the_spaces_of_the_config(ladder_values, tmp_path, capsys
         f"    return ConfigDict({pprint.pformat(values)})\n"
     )
     words = ["sweep", f"--config={path}", "--workdir", str(tmp_path / "run"), "--trials=3"]
+    assert cli.main([*words, "--rung=linear_probe", "--confirm=2", "--dry-run"]) == 0
+    assert "3 trials + 2 runs" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
     assert cli.main([*words, "--rung=linear_probe", "--confirm=2", "--sampler=sobol"]) == 0
     shown = capsys.readouterr()
     assert "Best of 3 trials" in shown.out

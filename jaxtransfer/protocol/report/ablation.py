@@ -101,8 +101,8 @@ def render(found: Mapping[str, Any]) -> str:
 def _introduction(found: Mapping[str, Any]) -> str:
     return (
         f"{metric_title(found['metric'])} of each variant minus that of the base, on"
-        f" {found['n']} examples and {len(found['seeds'])} seeds, paired; intervals hold"
-        f" together at {100 * found['confidence']:g} % (Holm). Full marks are told from zero."
+        f" {found['n']} examples and {len(found['seeds'])} seeds, paired; intervals are those"
+        f" of Holm's steps at {100 * found['confidence']:g} %. A full mark is told from zero."
     )
 
 

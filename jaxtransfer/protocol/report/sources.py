@@ -107,6 +107,7 @@ def data_card(data: ReportData) -> Section:
     card = data.record["data"]
     facts = {
         "source": card.get("source"),
+        "left out beforehand": _left_out(card.get("left_out")),
         "examples found": card.get("total"),
         "exact duplicates removed": card.get("duplicates_removed"),
         "conflicting duplicates": card.get("conflicting_duplicates"),
@@ -138,6 +139,13 @@ def data_card(data: ReportData) -> Section:
     )
 
 
+def _left_out(reasons: Any) -> Any:
+    if isinstance(reasons, Mapping):
+        rows = [f"{count(rows)} rows with {reason}" for reason, rows in reasons.items()]
+        return "; ".join(rows) or None
+    return reasons
+
+
 def _truncation(truncated: Any) -> Any:
     if isinstance(truncated, Mapping) and {"examples", "of"} <= set(truncated):
         return (
@@ -158,7 +166,7 @@ def _classes(data: ReportData) -> str:
 _KNOWN_DATA = frozenset(
     {
         *("source", "total", "duplicates_removed", "conflicting_duplicates", "duplicates"),
-        *("classes", "truncated", "splits"),
+        *("classes", "truncated", "splits", "left_out"),
     }
 )
 

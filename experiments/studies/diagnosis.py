@@ -1,0 +1,236 @@
+"""Does the diagnosis predict the best rung, against the base rate?
+
+    python experiments/studies/diagnosis.py
+
+Every finished cell of `ladder_by_labels.py` (task, number of labels, draw of the splits) is diagnosed by `jaxtransfer
+diagnose`, which reads the training labels and the tuning half and trains nothing. What it expects to win is compared with
+the rung of the highest test mean, and with three ways to choose without it: the rung that won most often in the cells of
+the *other* tasks (the base rate), full fine-tuning always, and what won in the most similar cell of the other tasks by the
+diagnosis's own numbers (labels a class, classes, probe, class means, LogME). A choice is judged by whether it is the best
+rung, by what it loses to it (regret), and by whether the best is shown to beat it on the test examples at all: with 400 of
+them, rungs a point apart cannot be told from one another.
+
+Resumes diagnosis by diagnosis. Run `ladder_by_labels.py` first, with `--splits 0 1 2` for more cells. Writes
+`results/diagnosis.json`, `.md` and `.svg`. About one to two minutes a cell on two quiet cores.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import ladder_by_labels
+import numpy as np
+from diagnosis_page import draw, page
+from ladder_by_labels_page import RUNGS, TUNED, best_rung
+
+from jaxtransfer.evaluation.intervals import wilson
+from jaxtransfer.evaluation.sign_flip import sign_flip
+from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol import diagnosing
+from jaxtransfer.protocol.decision import compare_family
+from jaxtransfer.protocol.provenance import environment, versions
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+RUNS = ladder_by_labels.ROOT / "runs" / "studies" / "diagnosis"
+SCORES = ("nearest-mean accuracy", "linear-probe accuracy", "LogME", "H-score")
+
+
+def diagnosed(cell: Mapping[str, Any], runs: pathlib.Path) -> dict[str, Any]:
+    """The diagnosis of a cell, read or made: what it expects to win, and its numbers."""
+    settings = ladder_by_labels.settings_of(
+        cell["task"], cell["labels"], cell["split"], list(cell["rungs"])
+    )
+    path = runs / f"{settings.name}.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+        if found["config_hash"] == settings.hash:
+            return found
+    found = diagnosing.diagnose(settings, say=lambda text: print(text, flush=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def facts_of(cell: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the study keeps of a cell and its diagnosis."""
+    scores = {score["name"]: score["value"] for score in found["backbones"][0]["scores"]}
+    values = {name: rung["value"] for name, rung in cell["rungs"].items()}
+    best = best_rung(cell)
+    tuned = max((name for name in values if name in TUNED), key=values.__getitem__)
+    return {
+        "task": cell["task"],
+        "labels": cell["labels"],
+        "split": cell["split"],
+        "values": values,
+        "best": best,
+        "shown_worse": shown_worse(cell, best),
+        "chosen_by_ladder": cell["chosen"],
+        "gain": values[tuned] - values["linear_probe"],
+        "expected": found["recommended"]["first"],
+        "labels_per_class": found["facts"]["labels_per_class"],
+        "classes": found["facts"]["classes"],
+        "scores": {name: scores.get(name) for name in SCORES},
+    }
+
+
+def shown_worse(cell: Mapping[str, Any], best: str) -> list[str]:
+    """Rungs that the best is shown to beat on the test split, one family under Holm."""
+    settings = ladder_by_labels.settings_of(
+        cell["task"], cell["labels"], cell["split"], list(cell["rungs"])
+    )
+    folder = ladder_by_labels.RUNS / settings.name / "predictions"
+    tables = {
+        name: [
+            Predictions.load(folder / f"{name}-seed{seed}.npz").select("test")
+            for seed in settings.seeds
+        ]
+        for name in cell["rungs"]
+    }
+    others = [name for name in tables if name != best]
+    family = compare_family(
+        tables, [(best, name) for name in others], settings.acceptance, two_sided=True
+    )
+    return [one.second for one in family if one.is_significant]
+
+
+def others_of(cell: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]):
+    """The cells of other tasks: those of the same one are no evidence of their own."""
+    return [other for other in cells if other["task"] != cell["task"]]
+
+
+def base_rate(cell: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:
+    """The rung that won most often in other tasks; among equals the cheaper."""
+    counts = Counter(other["best"] for other in others_of(cell, cells))
+    return max(RUNGS, key=lambda name: (counts[name], -RUNGS.index(name)))
+
+
+def nearest_cell(cell: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:
+    """What won in the most similar cell of other tasks, on standardised numbers; a missing one is the mean."""
+    others = others_of(cell, cells)
+    rows = np.array([numbers_of(one) for one in [cell, *others]])
+    centre, scale = np.nanmean(rows[1:], axis=0), np.nanstd(rows[1:], axis=0)
+    z = np.nan_to_num((rows - centre) / np.where(scale > 0, scale, 1.0))
+    return others[int(np.argmin(np.square(z[1:] - z[0]).sum(axis=1)))]["best"]
+
+
+def numbers_of(cell: Mapping[str, Any]) -> list[float]:
+    """The diagnosis as a vector."""
+    scores = [
+        cell["scores"][name] for name in ("linear-probe accuracy", "nearest-mean accuracy", "LogME")
+    ]
+    return [
+        math.log(cell["labels_per_class"]),
+        math.log(cell["classes"]),
+        *(math.nan if score is None else score for score in scores),
+    ]
+
+
+Chooser = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], str]
+CHOOSERS: dict[str, Chooser] = {
+    "the diagnosis": lambda cell, cells: cell["expected"],
+    "most similar diagnosis of another task": nearest_cell,
+    "base rate of the other tasks": base_rate,
+    "always full": lambda cell, cells: "full",
+    "always the probe": lambda cell, cells: "linear_probe",
+    "the ladder itself": lambda cell, cells: cell["chosen_by_ladder"],
+}
+BASE = "base rate of the other tasks"
+
+
+def judged(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Hits, regret and difference to the base rate of each way to choose."""
+    choices = {name: [chooser(cell, cells) for cell in cells] for name, chooser in CHOOSERS.items()}
+    regrets = {
+        name: [
+            cell["values"][cell["best"]] - cell["values"][choice]
+            for cell, choice in zip(cells, chosen, strict=True)
+        ]
+        for name, chosen in choices.items()
+    }
+    found = {}
+    for name, chosen in choices.items():
+        hits = sum(choice == cell["best"] for choice, cell in zip(chosen, cells, strict=True))
+        tenable = sum(
+            choice not in cell["shown_worse"] for choice, cell in zip(chosen, cells, strict=True)
+        )
+        saved = [a - b for a, b in zip(regrets[BASE], regrets[name], strict=True)]
+        found[name] = {
+            "choices": chosen,
+            "hits": hits,
+            "hit_rate": wilson(hits, len(cells)),
+            "tenable": tenable,
+            "tenable_rate": wilson(tenable, len(cells)),
+            "regret": float(np.mean(regrets[name])),
+            "worst_regret": float(max(regrets[name])),
+            "saved": float(np.mean(saved)),
+            "saved_by_task": by_task(cells, saved),
+            "p_value": None if name == BASE else sign_flip(saved).p_value,
+        }
+    return found
+
+
+def by_task(cells: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    """The mean of each task."""
+    tasks = dict.fromkeys(cell["task"] for cell in cells)
+    return {
+        task: float(
+            np.mean([v for cell, v in zip(cells, values, strict=True) if cell["task"] == task])
+        )
+        for task in tasks
+    }
+
+
+def correlations(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Kendall's tau-b of each number of the diagnosis with what tuning gains over the probe, over cells."""
+    from scipy.stats import kendalltau
+
+    columns = {"labels per class": [cell["labels_per_class"] for cell in cells]}
+    for name in SCORES:
+        columns[name] = [cell["scores"][name] for cell in cells]
+    found = {}
+    for name, column in columns.items():
+        known = [(v, cell["gain"]) for v, cell in zip(column, cells, strict=True) if v is not None]
+        if len(known) < 4 or len({v for v, _ in known}) < 2:
+            found[name] = {"n": len(known), "tau": None, "ci": None}
+            continue
+        tau = float(kendalltau(*zip(*known)).statistic)
+        rng = np.random.default_rng(0)
+        rows = rng.integers(len(known), size=(2000, len(known)))
+        pairs = np.array(known)
+        drawn = [kendalltau(*pairs[row].T).statistic for row in rows]
+        low, high = np.nanquantile(drawn, [0.025, 0.975])
+        found[name] = {"n": len(known), "tau": tau, "ci": [float(low), float(high)]}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=pathlib.Path, default=RUNS, help="where the diagnoses are")
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
+    arguments = parser.parse_args()
+    jax.config.update("jax_compilation_cache_dir", str(ladder_by_labels.ROOT / "runs" / "compiled"))
+    document = json.loads((RESULTS / "ladder_by_labels.json").read_text())
+    cells = [facts_of(cell, diagnosed(cell, arguments.runs)) for cell in document["cells"]]
+    results = {
+        "command": "python experiments/studies/diagnosis.py",
+        "cells": cells,
+        "choosers": judged(cells),
+        "correlations": correlations(cells),
+        "versions": versions(),
+        "environment": environment(),
+    }
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    path = arguments.results / "diagnosis.json"
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    path.with_suffix(".md").write_text(page(results))
+    draw(results, path.with_suffix(".svg"))
+    print(page(results))
+
+
+if __name__ == "__main__":
+    main()
