@@ -2,7 +2,6 @@
 
 import json
 import pprint
-import re
 
 import pytest
 
@@ -32,7 +31,7 @@ def config(tmp_path, values):
 def finished(tmp_path_factory, values):
     """A finished ladder of a few rungs."""
     workdir = tmp_path_factory.mktemp("planned") / "run"
-    few = {**values, "rungs": ("majority_class", "linear_probe", "lora", "lp_ft")}
+    few = {**values, "rungs": ("majority_class", "linear_probe", "lora")}
     return from_config(few), workdir, ladder.run(from_config(few), workdir)
 
 
@@ -45,7 +44,7 @@ def listed(directory):
 
 
 def test_a_ladder_is_counted_rung_by_rung(tmp_path, values):
-    found = planning.of_ladder(from_config(values), tmp_path / "run")
+    found = planning.plan(from_config(values), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     by_name = {rung.name: rung for rung in found.rungs}
     assert tuple(by_name) == RUNGS
@@ -65,13 +64,13 @@ def test_a_ladder_is_counted_rung_by_rung(tmp_path, values):
     assert by_name["lora"].peak_bytes < by_name["full"].peak_bytes
     text = str(found)
     for part in (
-        "22 cells",
+        "16 cells",
         "would be made",
         "2 trials + 2 runs",
         "roughly, at the",
         "by arithmetic",
     ):
-        assert part in text.replace("16 cells", "22 cells"), part
+        assert part in text, part
 
 
 def test_the_operations_are_those_that_the_cells_then_count(finished):
@@ -79,7 +78,7 @@ def test_the_operations_are_those_that_the_cells_then_count(finished):
     for path in (workdir / "cells").glob("*/*/cell.json"):
         path.rename(path.with_suffix(".kept"))
     try:
-        found = planning.of_ladder(settings, workdir)
+        found = planning.plan(settings, workdir)
     finally:
         for path in (workdir / "cells").glob("*/*/cell.kept"):
             path.rename(path.with_suffix(".json"))
@@ -94,16 +93,16 @@ def test_the_operations_are_those_that_the_cells_then_count(finished):
 def test_finished_cells_are_kept_and_the_rest_is_estimated_from_them(finished, tmp_path):
     settings, workdir, _ = finished
     before = listed(workdir)
-    found = planning.of_ladder(settings, workdir)
-    assert sum(rung.finished for rung in found.rungs) == 2 + 4 + 2 + 2
+    found = planning.plan(settings, workdir)
+    assert sum(rung.finished for rung in found.rungs) == 2 + 4 + 2
     assert sum(rung.flops for rung in found.rungs) == 0
     assert "exists" in str(found)
-    assert "10 of them finished and kept" in str(found)
+    assert "8 of them finished and kept" in str(found)
     assert listed(workdir) == before
     one = next((workdir / "cells" / "lora").glob("run-*seed1")) / "cell.json"
     one.rename(one.with_suffix(".kept"))
     try:
-        lora = planning.of_ladder(settings, workdir).rungs[2]
+        lora = planning.plan(settings, workdir).rungs[2]
     finally:
         one.with_suffix(".kept").rename(one)
     seed0 = next((workdir / "cells" / "lora").glob("run-*seed0")) / "cell.json"
@@ -115,7 +114,7 @@ def test_what_is_not_in_the_cache_is_said_and_not_fetched(tmp_path, values, monk
     monkeypatch.setenv("JAXTRANSFER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("JAXTRANSFER_INDEX", "http://127.0.0.1:9/")
     data = {"kind": "text_folder", "path": "pypi:nowhere==1.0/texts"}
-    found = planning.of_ladder(
+    found = planning.plan(
         from_config({**values, "model": {"uri": "all-minilm-l6-v2"}, "data": data}),
         tmp_path / "run",
     )
@@ -136,69 +135,22 @@ def test_without_network_overrides_whoever_asks_for_it():
     assert not is_offline(False)
 
 
-def test_every_verb_has_a_dry_run():
-    parser = cli.build_parser()
-    for name, module in cli.VERBS.items():
-        if name == "monitor":  # whose actions have one each
-            continue
-        assert hasattr(module, "preview"), name
-    for words in (
-        ["monitor", "fit", "r", "--out", "o", "--dry-run"],
-        ["monitor", "check", "m", "b"],
-    ):
-        assert parser.parse_args(words).is_dry is False
-
-
-def test_dry_runs_that_train_write_nothing(config, tmp_path, capsys, values):
-    ablated = {
-        **values,
-        "ablation": {
-            "rung": "lora",
-            "components": {"rank": {"without": {"options": {"rank": 1}}}},
-        },
-    }
-    other = tmp_path / "ablation.py"
-    other.write_text(f"def get_config():\n    return {pprint.pformat(ablated)}\n")
+def test_a_work_directory_that_cannot_be_used_is_refused(config, tmp_path, capsys):
     workdir = tmp_path / "run"
-    before = listed(tmp_path)
-    for words, shown in (
-        (["ladder", "--config", config], "dry run of ladder topics: 16 cells"),
-        (["train", "--config", config, "--rung", "lora"], "dry run of train topics: 1 cells"),
-        (
-            ["sweep", "--config", config, "--rung", "lora", "--trials", 8, "--confirm", 3],
-            "8 trials + 3 runs",
-        ),
-        (["ablate", "--config", other], "lora-rank-without"),
-    ):
-        assert run(*words, "--workdir", workdir, "--dry-run") == 0
-        assert shown in capsys.readouterr().out
-    assert listed(tmp_path) == before
-    (workdir).write_text("")
+    workdir.write_text("")
     assert run("ladder", "--config", config, "--workdir", workdir, "--dry-run") == 2
     assert "is a file" in capsys.readouterr().err
 
 
-def test_dry_runs_that_read_a_finished_ladder_write_nothing(finished, config, tmp_path, capsys):
+def test_a_dry_run_finds_what_the_verb_would_stumble_over(finished, tmp_path, capsys):
     _, workdir, _ = finished
-    before = listed(workdir)
     table = workdir / "predictions" / "lora-seed0.npz"
-    for words, shown in (
-        (["evaluate", table], r"would measure \d+ metrics of 30 rows: .*lora-seed0.npz#test"),
-        (["compare", workdir], r"would compare 6 pairs by macro_f1, split test"),
-        (["report", workdir], r"would replace .*report.html \([\d,]+ bytes\): 4 rungs of topics"),
-        (["verify", workdir], r"would recompute .*record.json .* from 8 tables"),
-        (["index", workdir.parent], r"would write .*index.html: 1 decisions"),
-        (["inspect", "all-minilm-l6-v2"], r"model all-minilm-l6-v2: 22,565,376 parameters"),
-        (["inspect", "--config", config, "--rung", "lora"], r"under rung lora \(lora\)"),
-        (["diagnose", "--config", config], r"(?s)score 1 backbones.*would write nothing"),
-        (
-            ["examine", workdir, "--rung", "lora", "--severities", "1"],
-            r"(?s)would examine lora .*corruptions: 7 kinds of text.*would write .*examination.json",
-        ),
+    for words, message in (
+        (["verify", tmp_path], "record.json"),
+        (["evaluate", table, "--split", "tset"], "it has ['accept'"),
+        (["compare", workdir, "--metric", "acc"], "unknown metric 'acc'"),
+        (["report", tmp_path], "record.json"),
+        (["examine", workdir, "--rung", "majority_class"], "no network to examine"),
     ):
-        assert run(*words, "--dry-run") == 0
-        assert re.search(shown, capsys.readouterr().out), words
-    assert listed(workdir) == before
-    assert run("verify", tmp_path, "--dry-run") == 2
-    assert run("evaluate", table, "--split", "tset", "--dry-run") == 2
-    assert run("compare", workdir, "--metric", "acc", "--dry-run") == 2
+        assert run(*words, "--dry-run") == 2
+        assert message in capsys.readouterr().err
