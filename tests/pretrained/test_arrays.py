@@ -23,7 +23,7 @@ from jaxtransfer.pretrained.arrays import read_arrays
         ("old.pth", b"\0" * 257 + b"ustar\x0000", "a tar archive"),
         ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("model.safetensors", b"<!DOCTYPE html><html>", "an HTML page"),
-        ("model.npz.gz", gzip.compress(b"x"), "gzip"),
+        ("model.npz.gz", gzip.compress(b"x", mtime=0), "gzip"),
     ],
 )
 def test_a_format_that_is_not_supported_is_named(tmp_path, name, start, format_name):
