@@ -71,9 +71,9 @@ class AbstractCosts:
             flops += self._predicting(adapted, looked)
             if trials + runs:
                 cached = examples if start else 0
-                # Each seed of random weights has frozen stages of its own.
+                # Each seed of random weights has frozen stages of its own; trials share one seed.
                 flops += (
-                    self._frozen(adapted, cached) * (trials + runs)
+                    self._frozen(adapted, cached) * (min(1, trials) + runs)
                     if rung.is_reference
                     else self._prefix(adapted, cached)
                 )
