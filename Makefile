@@ -1,5 +1,6 @@
 # `make help` lists the targets. Everything is installed into $(VENV), made on first use by an interpreter
-# that is 3.11 or newer; set PYTHON to choose it. PYTEST and DEMO pass arguments on.
+# that is 3.11 or newer; set PYTHON to choose it. PYTEST and DEMO pass arguments on,
+# WORKERS is how many processes test.
 
 VENV ?= .venv
 PYTHON ?=
@@ -8,6 +9,7 @@ CONFIG ?= configs/bbc_minilm.py
 WORKDIR ?= runs/demo
 DEMO ?=
 PYTEST ?=
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -57,7 +59,7 @@ demo: $(VENV)/.installed ## adapt MiniLM to BBC news, 50 labels, and write the e
 	$(BIN)/jaxtransfer ladder --config $(CONFIG) --workdir $(WORKDIR) $(DEMO)
 
 test: $(VENV)/.installed-dev ## run the tests (PYTEST='-k lora' passes arguments on)
-	@$(WITH_CACHE) $(BIN)/python -m pytest -m 'not parity' $(PYTEST)
+	@$(WITH_CACHE) $(BIN)/python -m pytest -n $(WORKERS) -m 'not parity' $(PYTEST)
 
 lint: $(VENV)/.installed-dev ## check format, lint and types
 	$(BIN)/ruff format --check .
