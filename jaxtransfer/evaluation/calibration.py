@@ -10,7 +10,6 @@ from jaxtransfer.errors import EvaluationError, nearest
 from jaxtransfer.evaluation.brier import brier_reliability
 from jaxtransfer.evaluation.calibration_errors import (
     classwise_calibration_error,
-    confidence_and_correct,
     expected_calibration_error,
     mass_bins,
     maximum_calibration_error,
@@ -21,9 +20,14 @@ from jaxtransfer.evaluation.equal_mass import (
     equal_mass_calibration_error,
 )
 from jaxtransfer.evaluation.intervals import wilson
-from jaxtransfer.evaluation.perfect_calibration import perfect
+from jaxtransfer.evaluation.perfect_calibration import NOTHING, perfect
 from jaxtransfer.evaluation.probabilities import log_softmax_at
-from jaxtransfer.evaluation.probability_bins import BINS, width_bins, width_edges
+from jaxtransfer.evaluation.probability_bins import (
+    BINS,
+    predicted_event,
+    width_bins,
+    width_edges,
+)
 from jaxtransfer.evaluation.smooth_calibration import smooth_calibration_error
 from jaxtransfer.evaluation.table import Predictions
 
@@ -101,7 +105,8 @@ def reliability(
       EvaluationError: if there is no bin, or the binning or the class is unknown.
     """
     if of is None:
-        chance, happened = confidence_and_correct(table)
+        probabilities, outcomes = predicted_event(table)
+        chance, happened = probabilities[:, 0], (outcomes != NOTHING).astype(np.float64)
     elif of in table.classes:
         column = table.classes.index(of)
         chance = np.exp(log_softmax_at(table, column))

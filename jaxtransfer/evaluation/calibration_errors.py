@@ -11,9 +11,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxtransfer.evaluation.intervals import chunks
-from jaxtransfer.evaluation.perfect_calibration import NOTHING, CalibrationStatistic
-from jaxtransfer.evaluation.probabilities import normaliser
-from jaxtransfer.evaluation.probability_bins import BINS, Binned, binned_classes, check_bins
+from jaxtransfer.evaluation.perfect_calibration import CalibrationStatistic
+from jaxtransfer.evaluation.probability_bins import (
+    BINS,
+    Binned,
+    binned_classes,
+    binned_prediction,
+    check_bins,
+)
 from jaxtransfer.evaluation.table import Predictions
 
 Error = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -33,14 +38,6 @@ def mean_gap(count: np.ndarray, gap: np.ndarray) -> np.ndarray:
 def squared_gap(count: np.ndarray, gap: np.ndarray) -> np.ndarray:
     """count (mean gap)^2: a bin's part in the reliability of the Brier score."""
     return np.divide(gap**2, count, out=np.zeros_like(gap), where=count > 0.5)
-
-
-def confidence_and_correct(
-    table: Predictions,
-) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """The probability of the predicted class, in (0, 1], and 1.0 where it is the label."""
-    _, sums = normaliser(table)
-    return np.exp(-sums[:, 0]), (table.predicted == table.labels).astype(np.float64)
 
 
 def mass_bins(probabilities: Float[np.ndarray, "n"], bins: int) -> Int[np.ndarray, "n"]:
@@ -146,13 +143,10 @@ def of_classes(table: Predictions, bins: int, error: Error, scale: float = 1.0) 
 def _of_prediction(
     table: Predictions, bins: int, error: Error, *, maximum: bool = False
 ) -> BinnedError:
-    check_bins(bins)
-    confidence, correct = confidence_and_correct(table)
-    outcomes = np.where(correct == 1, 0, NOTHING)
     return BinnedError(
         labels=table.labels,
         detail=f"{bins} bins",
-        binned=Binned(probabilities=confidence[:, None], outcomes=outcomes, bins=bins),
+        binned=binned_prediction(table, bins),
         error=error,
         maximum=maximum,
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.evaluation.calibration_errors import confidence_and_correct, mass_bins
+from jaxtransfer.evaluation.calibration_errors import mass_bins
 from jaxtransfer.evaluation.intervals import bootstrap_weights, chunks
 from jaxtransfer.evaluation.perfect_calibration import NOTHING, CalibrationStatistic
-from jaxtransfer.evaluation.probability_bins import BINS, check_bins
+from jaxtransfer.evaluation.probability_bins import BINS, check_bins, predicted_event
 from jaxtransfer.evaluation.statistic import Undefined
 from jaxtransfer.evaluation.table import Predictions
 
@@ -52,19 +52,29 @@ class MassError(CalibrationStatistic):
     def _moments(self, weights: np.ndarray) -> np.ndarray:
         """Weighted count, gap and squared gap of each bin, (3, r, bins)."""
         order, starts, _ = self._levels
-        gaps = self._gaps[order]
-        sums = [np.take(weights, order, axis=1)]
-        sums += [sums[0] * gaps, sums[0] * gaps**2]
-        if len(starts) < len(order):
-            sums = [np.add.reduceat(numbers, starts, axis=1) for numbers in sums]
-        passed = np.zeros((3, len(weights), len(starts) + 1))
-        for numbers, out in zip(sums, passed):
-            np.cumsum(numbers, axis=1, out=out[:, 1:])
-        middle = self.bins * (passed[0, :, 1:] - sums[0] / 2)
-        targets = passed[0, :, -1:] * np.arange(self.bins + 1)
-        edges = np.stack([np.searchsorted(m, t, "left") for m, t in zip(middle, targets)])
+        gaps, counts = self._gaps[order], np.take(weights, order, axis=1)
+        passed, of_levels = self._passed(counts)
+        targets = passed[:, -1:] * np.arange(self.bins + 1)
+        edges = np.empty((len(weights), self.bins + 1), np.int64)
+        for ends, total, own, target in zip(edges, passed, of_levels, targets):
+            ends[:] = np.searchsorted(self.bins * (total[1:] - own / 2), target, "left")
         edges[:, -1] = len(starts)
-        return np.diff(np.take_along_axis(passed, edges[None], axis=2), axis=2)
+        moments = np.empty((3, len(weights), self.bins))
+        # One sum at a time: each is as large as the weights.
+        for power, moment in enumerate(moments):
+            if power:
+                passed, _ = self._passed(counts * gaps**power)
+            moment[:] = np.diff(np.take_along_axis(passed, edges, axis=1), axis=1)
+        return moments
+
+    def _passed(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums over the levels up to each, (r, levels + 1) from 0, and over each, of ordered numbers."""
+        order, starts, _ = self._levels
+        if len(starts) < len(order):
+            numbers = np.add.reduceat(numbers, starts, axis=1)
+        passed = np.zeros((len(numbers), len(starts) + 1))
+        np.cumsum(numbers, axis=1, out=passed[:, 1:])
+        return passed, numbers
 
     def _means(self, weights: np.ndarray) -> np.ndarray:
         return self._errors(*self._moments(weights)).sum(axis=1) / weights.sum(axis=1)
@@ -188,11 +198,11 @@ def debiased_calibration_error(table: Predictions, bins: int = BINS) -> Debiased
 
 def _fields(table: Predictions, bins: int) -> dict[str, Any]:
     check_bins(bins)
-    confidence, correct = confidence_and_correct(table)
+    probabilities, outcomes = predicted_event(table)
     return {
         "labels": table.labels,
         "detail": f"{bins} bins",
-        "probabilities": confidence[:, None],
-        "outcomes": np.where(correct == 1, 0, NOTHING),
+        "probabilities": probabilities,
+        "outcomes": outcomes,
         "bins": bins,
     }

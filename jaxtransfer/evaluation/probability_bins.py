@@ -7,13 +7,14 @@ of float64 takes 800 MB, so there is one, the probabilities; the rest is smaller
 import dataclasses
 import functools
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.perfect_calibration import NOTHING
-from jaxtransfer.evaluation.probabilities import blocks, softmax_of
+from jaxtransfer.evaluation.probabilities import blocks, normaliser, softmax_of
 from jaxtransfer.evaluation.table import Predictions
 
 BINS = 15
@@ -162,9 +163,39 @@ class Binned:
         return count, mass
 
 
-_OF_TABLE: weakref.WeakKeyDictionary[Predictions, weakref.WeakValueDictionary[int, Binned]] = (
+_EVENTS: weakref.WeakKeyDictionary[Predictions, tuple[np.ndarray, np.ndarray]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+def predicted_event(table: Predictions) -> tuple[Float[np.ndarray, "n 1"], Int[np.ndarray, "n"]]:
+    """The probability of the predicted class, in (0, 1], and 0 where it is the label, else `NOTHING`.
+
+    Computed once as long as the table lives.
+    """
+    found = _EVENTS.get(table)
+    if found is None:
+        _, sums = normaliser(table)
+        # The largest logit less itself is 0, so its log probability is what the sum takes off.
+        found = np.exp(-sums), np.where(table.predicted == table.labels, 0, NOTHING)
+        for numbers in found:
+            numbers.flags.writeable = False
+        _EVENTS[table] = found
+    return found
+
+
+_BINNED: weakref.WeakKeyDictionary[
+    Predictions, weakref.WeakValueDictionary[tuple[str, int], Binned]
+] = weakref.WeakKeyDictionary()
+
+
+def binned_prediction(table: Predictions, bins: int) -> Binned:
+    """The predicted class's probability in bins, the same ones for all who hold them at a time.
+
+    Raises:
+      EvaluationError: if there is no bin.
+    """
+    return _shared(table, "prediction", bins, predicted_event)
 
 
 def binned_classes(table: Predictions, bins: int) -> Binned:
@@ -173,10 +204,20 @@ def binned_classes(table: Predictions, bins: int) -> Binned:
     Raises:
       EvaluationError: if there is no bin.
     """
+    return _shared(table, "classes", bins, lambda table: (softmax_of(table), table.labels))
+
+
+def _shared(
+    table: Predictions,
+    events: str,
+    bins: int,
+    make: Callable[[Predictions], tuple[np.ndarray, np.ndarray]],
+) -> Binned:
     check_bins(bins)
-    of_table = _OF_TABLE.setdefault(table, weakref.WeakValueDictionary())
-    found = of_table.get(bins)
+    of_table = _BINNED.setdefault(table, weakref.WeakValueDictionary())
+    found = of_table.get((events, bins))
     if found is None:
-        found = Binned(probabilities=softmax_of(table), outcomes=table.labels, bins=bins)
-        of_table[bins] = found
+        probabilities, outcomes = make(table)
+        found = Binned(probabilities=probabilities, outcomes=outcomes, bins=bins)
+        of_table[events, bins] = found
     return found

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.calibration_errors import confidence_and_correct
 from jaxtransfer.evaluation.intervals import chunks
 from jaxtransfer.evaluation.perfect_calibration import NOTHING, CalibrationStatistic
+from jaxtransfer.evaluation.probability_bins import predicted_event
 from jaxtransfer.evaluation.table import Predictions
 
 CELLS = 1024
@@ -115,12 +115,12 @@ def smoothed_error(table: Predictions, bandwidth: float) -> float:
 
 def smooth_calibration_error(table: Predictions) -> SmoothError:
     """Prepares the smooth calibration error of the predicted class."""
-    confidence, correct = confidence_and_correct(table)
+    probabilities, outcomes = predicted_event(table)
     return SmoothError(
         labels=table.labels,
         detail=f"grid of {CELLS} cells",
-        probabilities=confidence[:, None],
-        outcomes=np.where(correct == 1, 0, NOTHING),
+        probabilities=probabilities,
+        outcomes=outcomes,
     )
 
 

@@ -5,6 +5,7 @@ foreign one.
 """
 
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -116,10 +117,12 @@ class Predictions(Rows):
         """The labels: a bootstrap keeps the number of examples of each class."""
         return self.labels
 
-    @property
+    @functools.cached_property
     def predicted(self) -> Int[np.ndarray, "n"]:
         """The class of the largest logit, the first among ties."""
-        return np.argmax(self.logits, axis=1)
+        predicted = np.argmax(self.logits, axis=1)
+        predicted.flags.writeable = False
+        return predicted
 
 
 def checked_classes(names: Any, source: str, least: int) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from sklearn.metrics import brier_score_loss
 
 from jaxtransfer.evaluation.brier import brier_decomposition
 from jaxtransfer.evaluation.calibration import reliability
-from jaxtransfer.evaluation.calibration_errors import confidence_and_correct
 from jaxtransfer.evaluation.isotonic import fit_isotonic
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.probabilities import log_softmax, softmax
+from jaxtransfer.evaluation.probability_bins import predicted_event
 from jaxtransfer.evaluation.smooth_calibration import smoothed_error
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.evaluation.temperature import fit_temperature
@@ -93,7 +93,7 @@ def test_smooth_ece_agrees_with_relplot(case, table):
 @pytest.mark.parametrize(("case", "table"), UNTIED)
 def test_reliability_agrees_with_scikit_learn(case, table, binning):
     """Within 1e-12."""
-    confidence, correct = confidence_and_correct(table)
+    confidence, correct = predicted_event(table)[0][:, 0], table.predicted == table.labels
     strategy = {"width": "uniform", "mass": "quantile"}[binning]
     accuracy, mean = calibration_curve(correct, confidence, n_bins=15, strategy=strategy)
     ours = reliability(table, binning=binning)
