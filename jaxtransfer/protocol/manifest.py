@@ -112,7 +112,8 @@ def digest(document: Mapping[str, Any]) -> str:
 def stated(document: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record that no table implies."""
     found = {name: document.get(name) for name in STATED}
-    return {**found, "revision": document.get("reproduce", {}).get("revision")}
+    again = document.get("reproduce")
+    return {**found, "revision": again.get("revision") if isinstance(again, Mapping) else None}
 
 
 def covered(workdir: pathlib.Path) -> list[str]:

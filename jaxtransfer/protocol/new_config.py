@@ -39,6 +39,8 @@ LENGTHS = (32, 64, 128, 256)
 SIDES = (64, 96, 128, 160, 192, 224)
 FEW = 1000
 """Examples up to which splits are shares of all there are."""
+LARGEST_PART = 0.9
+"""Part of the examples that counts may take; duplicates, which go first, are not counted yet."""
 SHARES: Mapping[str, Any] = {
     "sizes": {"validation": 0.4, "calibration": 0, "test": 0.25},
     "train_per_class": 0.3,
@@ -95,7 +97,12 @@ def write(text: str, out: pathlib.Path) -> pathlib.Path:
     """Writes a config where nothing stands; raises as `check_free`."""
     check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        check_free(out)
+        raise
     return out
 
 
@@ -132,11 +139,11 @@ def _sizes(table: Table) -> Mapping[str, Any]:
     train: int | float = min(50, int(0.3 * smallest))
     if train < 10:
         train = round(min(0.3, 500 / len(table)), 4)
-    return {
-        "sizes": {"validation": 400, "calibration": 200, "test": min(1000, len(table) // 4)},
-        "train_per_class": train,
-        "seed": 0,
-    }
+    sizes = {"validation": 400, "calibration": 200, "test": min(1000, len(table) // 4)}
+    trained = train * len(table) if train < 1 else train * len(table.counts())
+    if sum(sizes.values()) + trained > LARGEST_PART * len(table):
+        return SHARES
+    return {"sizes": sizes, "train_per_class": train, "seed": 0}
 
 
 def _about_splits(splits: Mapping[str, Any]) -> list[str]:

@@ -175,8 +175,12 @@ def _criterion(replayed: Replayed) -> Iterator[tuple[str, Any, Any]]:
     own = {name: config[name] for name in held["criterion"]}
     yield "criterion.json: criterion", held["criterion"], own
     yield "criterion.json: sha256", held["sha256"], digest(held["criterion"])
-    for index, change in enumerate(held["history"]):
+    history = held["history"]
+    for index, change in enumerate(history):
         yield f"criterion.json: history[{index}].from", change["from"], digest(change["old"])
+        # Each change leads to the next one, and the last to what stands.
+        follows = [*(later["from"] for later in history[index + 1 : index + 2]), held["sha256"]]
+        yield f"criterion.json: history[{index}].to", change["to"], follows[0]
 
 
 def _cell(workdir: pathlib.Path, cell: cells.Cell) -> list[Mismatch]:

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from jaxtransfer import cli
 from jaxtransfer.cli import config_words
+from jaxtransfer.data.source import from_arrays
 from jaxtransfer.errors import ConfigError, DataError
 from jaxtransfer.protocol import new_config
 from jaxtransfer.protocol.seen_data import look
@@ -218,3 +219,15 @@ def test_wrong_words_are_messages(tmp_path, capsys):
     (tmp_path / "x.pdf").write_text("")
     with pytest.raises(ConfigError, match=r"is no \.csv"):
         look("table", tmp_path / "x.pdf")
+
+
+@pytest.mark.parametrize(("classes", "each"), [(2, 501), (4, 251), (7, 172), (7, 190), (20, 60)])
+def test_splits_of_a_thousand_examples_leave_some_over(classes, each):
+    labels = np.repeat(np.arange(classes), each)
+    of = from_arrays([f"text {row}" for row in range(len(labels))], labels.tolist())
+    splits = new_config._sizes(of)
+    total = len(labels)
+    share = splits["train_per_class"]
+    trained = share * total if share < 1 else share * classes
+    held = sum(size * total if size < 1 else size for size in splits["sizes"].values())
+    assert held + trained <= 0.95 * total + 1

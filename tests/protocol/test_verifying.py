@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from jaxtransfer import cli
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import manifest
+from jaxtransfer.protocol import manifest, verifying
+from jaxtransfer.protocol.acceptance import digest
 from jaxtransfer.protocol.report import write_report
 from jaxtransfer.protocol.verifying import verify
 
@@ -390,3 +392,27 @@ def test_one_edit_of_what_criterion_and_plan_hold_is_named(guarded, tmp_path, na
     edit(workdir)
     told = [str(mismatch) for mismatch in verify(workdir).mismatches]
     assert any(line.startswith(expected) for line in told), told
+
+
+def test_changes_of_a_criterion_lead_from_one_to_the_next():
+    first, second, third = ({"margin": margin} for margin in (0.0, 0.1, 0.2))
+    history = [
+        {"from": digest(first), "to": digest(second), "old": first},
+        {"from": digest(second), "to": digest(third), "old": second},
+    ]
+
+    def wrong(entries):
+        held = {"criterion": third, "sha256": digest(third), "history": entries}
+        replayed = SimpleNamespace(ascent=SimpleNamespace(criterion=held), record={"config": third})
+        return [place for place, said, found in verifying._criterion(replayed) if said != found]
+
+    assert wrong(history) == []
+    assert wrong(history[:1]) == ["criterion.json: history[0].to"]
+    changed = [history[0], {**history[1], "to": digest(first)}]
+    assert wrong(changed) == ["criterion.json: history[1].to"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("reproduce", "again"), ("plan", None), ("plan", "x")])
+def test_a_field_of_another_kind_is_a_mismatch_and_no_crash(workdir, key, value):
+    edit_json(workdir / "record.json", key, value=value)
+    assert any(key in str(one) for one in verify(workdir).mismatches)
