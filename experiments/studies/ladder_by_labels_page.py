@@ -67,7 +67,10 @@ def conclusions(cells: Sequence[Mapping[str, Any]]) -> list[str]:
             for rung in TUNED
         )
     ]
-    best_pooled = min(pooled(cells), key=lambda row: row["p_adjusted"])
+    best_pooled = min(
+        pooled(cells),
+        key=lambda row: (row["p_adjusted"], -sum(gain for _, gain in row["gains"])),
+    )
     overall = [gain for _, gain in best_pooled["gains"]]
     split_choice = sum(cell["chosen"] == best_rung(cell) for cell in cells)
     kept = sum(cell["chosen"] in ("nearest_mean", "linear_probe") for cell in cells)
@@ -78,7 +81,7 @@ def conclusions(cells: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Of {len(gains)} comparisons of a tuned rung with the probe, {helped} show a gain and {harmed}"
         f" a loss (95 %, Holm within a cell); in {len(beaten)} of {len(cells)} cells at least one tuned"
         " rung is shown to beat the probe.",
-        f"Over all cells together the clearest gain is that of {best_pooled['rung']} over"
+        f"Over all cells together the gain least easily put down to chance is that of {best_pooled['rung']} over"
         f" {best_pooled['base']}: {points(float(np.mean(overall)), '+')} points on average, ahead in"
         f" {sum(gain > 0 for gain in overall)} of {len(overall)} (p = {best_pooled['p_adjusted']:.2g} after Holm"
         " over eight).",
