@@ -2,7 +2,7 @@
 
     jaxtransfer ladder --config configs/bbc_minilm.py --workdir runs/demo
 
-Expect about eight minutes on two CPU cores: a frozen probe near 0.88 test macro-F1, tuned rungs one
+Expect about nine minutes on two CPU cores: a frozen probe near 0.88 test macro-F1, tuned rungs one
 to four points above it and hardly distinguishable from one another, and nothing that the hundred
 deciding examples can tell from the class means. The run prints its own figures and writes them,
 with their intervals, to `record.json` and `report.html`.
