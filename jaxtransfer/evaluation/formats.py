@@ -223,7 +223,8 @@ def _read_csv(path: pathlib.Path) -> dict[str, np.ndarray]:
         with csv.open_csv(path) as reader:
             names = reader.schema.names
     except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path}: not a readable CSV file in UTF-8: {error}") from None
+        place = _first_broken_line(path)
+        raise EvaluationError(f"{path}: {place or f'not a readable CSV file: {error}'}") from None
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise EvaluationError(f"{path}: column {repeated[0]!r} is there twice")
@@ -238,11 +239,31 @@ def _read_csv(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         table = csv.read_csv(path, convert_options=options)
     except pyarrow.ArrowInvalid as error:
-        place = _first_bad_number(path, [n for n in names if not _is_word(n)])
-        raise EvaluationError(
-            f"{path}: {place or f'not a readable CSV file in UTF-8: {error}'}"
-        ) from None
+        place = _first_broken_line(path)
+        place = place or _first_bad_number(path, [n for n in names if not _is_word(n)])
+        raise EvaluationError(f"{path}: {place or f'not a readable CSV file: {error}'}") from None
     return {name: _array(table.column(name), path, name) for name in names}
+
+
+def _first_broken_line(path: pathlib.Path) -> str | None:
+    """Where the file is not UTF-8, or a row has more or fewer fields than the header."""
+    import csv
+
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        return f"line {line}: byte {content[error.start]:#04x} is not UTF-8; save the file in UTF-8"
+    rows = csv.reader(text.splitlines(keepends=True))
+    header = next(rows, [])
+    for row, fields in enumerate(row for row in rows if row):
+        if len(fields) != len(header):
+            return (
+                f"row {row} (line {rows.line_num}) has {len(fields)} fields, and the header has"
+                f" {len(header)}"
+            )
+    return None
 
 
 def _first_bad_number(path: pathlib.Path, columns: list[str]) -> str | None:

@@ -91,8 +91,10 @@ def log_odds(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         others = np.sort(
             np.where(np.arange(block.shape[1]) == columns[:, None], -np.inf, logp[which]), axis=1
         )
-        top = others[:, -1:]
-        rest = top[:, 0] + np.log(np.exp(others - top).sum(axis=1))
+        # Where no other class has any mass left, the odds are infinite, and tie with one another.
+        top = np.where(np.isneginf(others[:, -1:]), 0.0, others[:, -1:])
+        with np.errstate(divide="ignore"):
+            rest = top[:, 0] + np.log(np.exp(others - top).sum(axis=1))
         odds[which, columns] = logp[which, columns] - rest
     return out
 

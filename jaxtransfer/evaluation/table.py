@@ -231,6 +231,11 @@ def read_logits(
 
 
 def _check_matrix(array: np.ndarray, name: str, source: str, exclusive: bool) -> None:
+    if exclusive and array.ndim == 2 and array.shape[1] == 1:
+        raise EvaluationError(
+            f"{source}: column {name!r} has one class: give a column for each, or a single column"
+            f" {name!r} of the second of two classes"
+        )
     if (array.ndim == 2 and array.shape[1] > 0) or (array.ndim == 1 and exclusive):
         return
     expected = "(rows, classes), or (rows,) of the second of two classes" if exclusive else ""

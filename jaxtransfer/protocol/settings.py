@@ -188,12 +188,18 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
 
 
 def from_json(document: Mapping[str, Any]) -> LadderSettings:
-    """Inverse of `LadderSettings.to_json`, as `run.json` holds it; raises as `from_config` does."""
+    """Inverse of `LadderSettings.to_json`, as `run.json` holds it; raises as `from_config` does.
+
+    A run that was written before ladders had references had none.
+    """
+    references = document.get("references", ())
     methods = {
-        rung["name"]: {**{key: rung[key] for key in OWN}, **rung["overrides"]}
-        for rung in (*document["rungs"], *document["references"])
+        rung["name"]: {**{key: rung[key] for key in OWN if key in rung}, **rung["overrides"]}
+        for rung in (*document["rungs"], *references)
     }
     rest = {key: value for key, value in document.items() if key != "references"}
+    if "references" not in document:
+        rest["negative_transfer"] = False
     return from_config({**rest, "methods": methods, "rungs": tuple(methods)})
 
 

@@ -134,7 +134,12 @@ def test_pairs_of_query_and_item_need_no_id(tmp_path):
         ("id,label,logits_0,logits_1\n", "the table has no rows"),
         ("id,label,logits_0,logits_0\na,0,1,2\n", "column 'logits_0' is there twice"),
         ("id,label,logits_0,logits_1,lenght\na,0,1,2,3\n", "unknown column 'lenght'"),
-        ("id,label,logits_0,logits_1\na,0,1\n", "not a readable CSV file"),
+        ("id,label,logits_0,logits_1\na,0,1\n", r"row 0 \(line 2\) has 3 fields, and the header"),
+        (
+            "id,label,logits_0,logits_1\na,0,1,2\nb,1,2,3,4\n",
+            r"row 1 \(line 3\) has 5 fields, and the header has 4",
+        ),
+        ("id,label,logits_0\na,0,1\n", "column 'logits' has one class: give a column for each"),
         ("", "not a readable CSV file"),
         ("id,query,relevance,score\na,q,-1,2\n", r"column 'relevance', row 0 .* is negative"),
         ("id,loss,tokens\na,2,0\n", r"column 'tokens', row 0 \(id 'a'\): 0 is no count"),
@@ -191,7 +196,7 @@ def test_an_empty_text_has_quotes_in_csv_and_is_no_missing_one(tmp_path):
 @pytest.mark.parametrize("raw", ["id,label,logits_ä,logits_b\nx,b,1,2\n", "id,label\nä,1\n"])
 def test_a_text_file_that_is_not_utf_8_is_refused_by_name(tmp_path, raw):
     (tmp_path / "t.csv").write_bytes(raw.encode("latin-1"))
-    with pytest.raises(EvaluationError, match=r"t\.csv: not a readable CSV file in UTF-8"):
+    with pytest.raises(EvaluationError, match=r"t\.csv: line [12]: byte 0xe4 is not UTF-8"):
         load_table(tmp_path / "t.csv")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer.errors import EvaluationError, WorkdirError
+from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.rows import concatenate
 from jaxtransfer.evaluation.table import Predictions
 
@@ -181,3 +182,14 @@ def test_align_pairs_by_id_and_refuses_what_does_not_pair():
         make(ids=np.array(["a", "b", "d"])).align(table)
     with pytest.raises(EvaluationError, match="disagree on the label of id 'b': 0 and 1"):
         make(labels=np.array([0, 0, 1])).align(table)
+
+
+def test_logits_beyond_exp_rank_and_tie_without_a_nan():
+    table = Predictions(
+        ids=list("abc"),
+        labels=[0, 1, 1],
+        logits=1e308 * np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, -1.0]]),
+        classes=("x", "y"),
+    )
+    # The second positive ties with the negative and counts one half.
+    assert value(table, "auroc_ovr_macro") == 0.75
