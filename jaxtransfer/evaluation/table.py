@@ -193,8 +193,8 @@ def read_logits(
             columns.asked.append("probabilities")
             logits = columns.need("logits")
         _check_matrix(logits, "logits", columns.source, exclusive)
-        if exclusive and _is_one_column(logits):
-            logits = np.stack([np.zeros(len(logits)), logits.reshape(-1)], axis=1)
+        if exclusive and logits.ndim == 1:
+            logits = np.stack([np.zeros(len(logits)), logits], axis=1)
             named = None
         return logits, named, False
     found, named = columns.matrix("probabilities")
@@ -243,10 +243,6 @@ def _check_matrix(array: np.ndarray, name: str, source: str, exclusive: bool) ->
         f"{source}: column {name!r} must be real numbers of shape"
         f" {expected or '(rows, classes)'}, not {array.dtype} of shape {array.shape}"
     )
-
-
-def _is_one_column(array: np.ndarray) -> bool:
-    return array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
 
 
 def _positive(probabilities: np.ndarray) -> np.ndarray:
