@@ -214,9 +214,8 @@ def read_logits(
         )
     if not exclusive:
         return np.log(_positive(given)) - np.log(_positive(1 - given)), named, False
-    if _is_one_column(given):
-        flat = given.reshape(-1)
-        return np.log(_positive(np.stack([1 - flat, flat], axis=1))), None, True
+    if given.ndim == 1:
+        return np.log(_positive(np.stack([1 - given, given], axis=1))), None, True
     total = given.sum(axis=1)
     wrong = np.abs(total - 1)
     if wrong.max(initial=0.0) > NEAR:
