@@ -58,6 +58,7 @@ RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
 SIZES = {"validation": 200, "calibration": 0, "test": 400}
 METRIC = "macro_f1"
 PIXELS = 48
+SEEDS = (0, 1, 2)
 
 
 def settings_of(task: str, labels: int, split: int, rungs: Sequence[str] = RUNGS) -> LadderSettings:
@@ -72,6 +73,7 @@ def settings_of(task: str, labels: int, split: int, rungs: Sequence[str] = RUNGS
         config.train.batch_size = 10
         config.train.evaluate_every = 0
         config.rungs = tuple(rungs)
+        config.seeds = SEEDS
         # Random weights would double what a cell costs, and are another question.
         config.negative_transfer = False
         if task == "digits":
