@@ -167,6 +167,8 @@ def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         "",
         "- One draw of the training labels a cell unless `--splits` says more: intervals cover test examples,"
         " heads and data order, not the luck of which labels were drawn.",
+        "- Three seeds are few: where they differ, the first of nine comparisons needs 13.5 standard errors (t with"
+        " two degrees of freedom), and five seeds would need 5.6. *Not shown* is then no evidence of equality.",
         "- One learning rate a tuned rung on texts, two on digits; a wider grid could lift each of them. Digits"
         " were first run at the upper rate alone, where full fine-tuning and LoRA collapsed at 50 labels; those"
         " cells were run again with both rates of the config. Steps are few by design.",
