@@ -1,5 +1,6 @@
 """Metrics per group are those of the group's rows, and the worst of many is known to look bad."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_a_tiny_group_has_wilson_proportions_and_is_never_the_worst():
     table = table_of(60, groups=3)
     member = table.groups["site"].copy()
     member[np.flatnonzero(table.predicted != table.labels)[0]] = "lone"
-    table = Predictions(**{**vars(table), "groups": {"site": member}})
+    table = dataclasses.replace(table, groups={"site": member})
     report = by_group(table, "site")
     lone = next(group for group in report.groups if group.name == "lone")
     assert list(lone.metrics) == ["accuracy"]

@@ -1,5 +1,6 @@
 """Confident learning: flipped labels are found, the joint adds up, in-sample tables are refused."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -89,11 +90,11 @@ def test_a_class_without_examples_has_no_noise_rate_and_attracts_nobody():
 def test_probabilities_of_the_training_split_are_refused_unless_cross_fitted():
     table, _ = noisy()
     split = np.where(np.arange(len(table)) < 5, "train", "test")
-    trained = Predictions(**{**vars(table), "split": split})
+    trained = dataclasses.replace(table, split=split)
     with pytest.raises(EvaluationError, match="5 rows are of split 'train'"):
         find_label_errors(trained)
     assert find_label_errors(trained, out_of_sample=True).n == len(table)
-    unknown = Predictions(**{**vars(table), "split": None})
+    unknown = dataclasses.replace(table, split=None)
     with pytest.raises(EvaluationError, match="pass out_of_sample=True"):
         find_label_errors(unknown)
     with pytest.raises(EvaluationError, match="method 'prune'"):

@@ -1,5 +1,6 @@
 """Slices: found where they were planted, not confirmed where there are none, exact tests."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_slices_of_numbers_and_clusters_are_found_by_name():
 def test_a_repeated_slice_is_searched_once_and_small_ones_are_counted():
     table = table_of(0, planted=0.5)
     groups = {"a": table.groups["a"], "same": table.groups["a"], "id": table.ids}
-    table = Predictions(**{**vars(table), "groups": groups})
+    table = dataclasses.replace(table, groups=groups)
     report = find_slices(table, seed=0)
     assert report.searched == 4
     assert report.too_small >= 400
@@ -191,7 +192,7 @@ def test_quantile_groups_are_even_named_in_order_and_keep_ties_together():
 
 def test_a_search_of_nothing_is_refused():
     table = table_of(0)
-    bare = Predictions(**{**vars(table), "groups": {}})
+    bare = dataclasses.replace(table, groups={})
     with pytest.raises(EvaluationError, match="nothing to search"):
         find_slices(bare)
     with pytest.raises(EvaluationError, match="half of 30 examples is not two slices of 20"):
