@@ -42,11 +42,16 @@ def conclusions(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """How often each published statement holds here, computed."""
     lines = []
     for where, a, b, text in CLAIMS:
-        words = [standing(found, where, a, b).partition(":")[0] for found in settings]
+        shown = [standing(found, where, a, b) for found in settings]
+        words = [one.partition(":")[0] for one in shown]
         counts = ", ".join(
             f"{word} in {words.count(word)}" for word in ("holds", "reversed", "no telling")
         )
-        lines.append(f"*{text[0].upper()}{text[1:]}*: {counts} of {len(settings)} settings.")
+        ahead = sum(one.partition(": ")[2].startswith("+") for one in shown)
+        lines.append(
+            f"*{text[0].upper()}{text[1:]}*: {counts} of {len(settings)} settings; the mean is on its"
+            f" side in {ahead}."
+        )
     return lines
 
 
