@@ -5,6 +5,7 @@ A matrix is one array of an npz file, a list column of Parquet, or several colum
 """
 
 import contextlib
+import io
 import os
 import pathlib
 import tempfile
@@ -255,7 +256,7 @@ def _first_broken_line(path: pathlib.Path) -> str | None:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         return f"line {line}: byte {content[error.start]:#04x} is not UTF-8; save the file in UTF-8"
-    rows = csv.reader(text.splitlines(keepends=True))
+    rows = csv.reader(io.StringIO(text, newline=""))
     header = next(rows, [])
     for row, fields in enumerate(row for row in rows if row):
         if len(fields) != len(header):

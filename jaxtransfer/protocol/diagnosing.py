@@ -89,7 +89,10 @@ def diagnose(
     measured = _distances(problem, features, domains or {}, classes, compiled, seed)
     source, layers = distance_from_source(problem.encoder, problem.examples[TRAIN])
     say("diagnosing: backbones")
-    backbones = [_backbone(problem, uri, labelled, classes, compiled, seed) for uri in uris]
+    backbones = [
+        _backbone(problem, uri, labelled, own if uri == uris[0] else None, compiled, seed)
+        for uri in uris
+    ]
     say("diagnosing: stages")
     analysed = _analysed(problem, labelled, classes, compiled, seed)
     best = _best(backbones)
@@ -246,15 +249,18 @@ def _backbone(
     problem: Problem,
     uri: str,
     labelled: Table,
-    classes: int,
+    features: np.ndarray | None,
     compiled: CompiledSteps,
     seed: int,
 ) -> dict[str, Any]:
-    own = uri == problem.settings.model.uri
-    encoder = problem.encoder if own else zoo.load(uri, **problem.settings.model.options)
+    """Scores of one backbone; the features of the config's own are there already."""
+    classes, encoder = len(problem.classes), problem.encoder
+    if features is None:
+        encoder = zoo.load(uri, **problem.settings.model.options)
+        features = _features(encoder, labelled, classes, compiled)
     assert labelled.labels is not None
     scores = transferability(
-        _features(encoder, labelled, classes, compiled),
+        features,
         labelled.labels.astype(np.int64),
         classes,
         parameters=_parameters(encoder),

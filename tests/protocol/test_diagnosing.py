@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from jaxtransfer.cli import config_words, main
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import diagnosing, ladder, problem
 from jaxtransfer.protocol.diagnosis_text import card
+from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.settings import from_config
 
 
@@ -121,6 +122,27 @@ def test_the_ladder_reads_its_facts_and_keeps_it_and_the_report_shows_it(diagnos
     assert 'id="diagnosis"' in page
     assert f"expected {found['recommended']['first']} to win" in page
     assert main(["verify", str(workdir)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("schema",), 9, "has schema 9"),
+        (("distances",), {}, "'distances' is no list"),
+        (("backbones", 0, "scores", 1, "value"), "0.9", r"scores\[1\]\.value' is '0\.9'"),
+        (("layers", "stages", 0, "probe"), None, "'layers.stages\\[0\\].probe' is no JSON object"),
+        (("recommended", "first"), 3, r"'recommended\.first' is 3"),
+    ],
+)
+def test_a_damaged_diagnosis_is_refused_by_file_and_key(diagnosed, tmp_path, keys, value, message):
+    document = json.loads(json.dumps(diagnosed[1]))
+    check_diagnosis(document, tmp_path / "diagnosis.json")
+    node = document
+    for key in keys[:-1]:
+        node = node[key]
+    node[keys[-1]] = value
+    with pytest.raises(WorkdirError, match=rf"diagnosis\.json.*{message}"):
+        check_diagnosis(document, tmp_path / "diagnosis.json")
 
 
 def test_the_verb_prints_and_writes(ladder_values, tmp_path, capsys):

@@ -217,3 +217,15 @@ def test_an_ensemble_is_the_last_rung_of_several_seeds():
     good["methods"]["mean"]["steps"] = 3
     with pytest.raises(ConfigError, match="trains nothing: leave out all but its method"):
         from_config(good)
+
+
+def test_a_run_from_before_references_had_none(ladder_values):
+    settings = from_config({**ladder_values, "negative_transfer": True})
+    document = settings.to_json()
+    del document["references"]
+    for rung in document["rungs"]:
+        del rung["when"], rung["initialisation"]
+    read = from_json(document)
+    assert read.rungs == settings.rungs
+    assert (read.references, read.negative_transfer) == ((), False)
+    assert settings.references

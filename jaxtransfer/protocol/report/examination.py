@@ -183,13 +183,13 @@ def check_examination(found: Any, rungs: Sequence[str], path: Path) -> Mapping[s
         raise WorkdirError(f"{path} is of a rung {found['rung']!r} that the record lacks; {again}")
     for name, form in FORM.items():
         if found.get(name) is not None:
-            fault = _fault(found[name], form, name)
-            if fault:
-                raise WorkdirError(f"{path} {fault}; {again}")
+            wrong = fault(found[name], form, name)
+            if wrong:
+                raise WorkdirError(f"{path} {wrong}; {again}")
     return found
 
 
-def _fault(value: Any, form: Any, place: str) -> str | None:
+def fault(value: Any, form: Any, place: str) -> str | None:
     """What is wrong with a value, or None."""
     if isinstance(form, list):
         if not isinstance(value, list):
@@ -217,5 +217,5 @@ def _fault(value: Any, form: Any, place: str) -> str | None:
 
 
 def _first(inside: Any) -> str | None:
-    faults = (_fault(value, form, place) for value, form, place in inside)
-    return next((fault for fault in faults if fault), None)
+    faults = (fault(value, form, place) for value, form, place in inside)
+    return next((found for found in faults if found), None)
