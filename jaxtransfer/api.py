@@ -3,28 +3,23 @@
 Each function is a short composition of the layers below, for when the defaults will do.
 """
 
-import dataclasses
 import inspect
-import math
-import numbers
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, overload
 
 import jax
-import numpy as np
-from jaxtyping import Float
 
 from jaxtransfer.adapt import LoRA, Method, package
-from jaxtransfer.adapt.adapted import Adapted, Statistics
+from jaxtransfer.adapt.adapted import Statistics
 from jaxtransfer.data.examples import Examples
-from jaxtransfer.data.source import Table, from_arrays
 from jaxtransfer.errors import ConfigError, DataError, nearest
 from jaxtransfer.evaluation.definition import Measured
 from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.evaluation.rows import Rows
-from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.fitted import Classifier, Ensemble, Fitted, load_fitted, member_directories
+from jaxtransfer.given import as_given, labelled, listed
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, Predictor, with_head, without_head
 from jaxtransfer.objectives import Objective, cross_entropy
@@ -36,78 +31,18 @@ from jaxtransfer.protocol.measuring import load_tables, measure_split, measure_t
 from jaxtransfer.protocol.sections import Count, Rate, Seed, Weight
 from jaxtransfer.train.loop import train
 from jaxtransfer.train.phases import fit as fit_phases
-from jaxtransfer.train.predict import predict as predict_logits
 from jaxtransfer.train.recipe import Recipe
-
-UNLABELLED_BATCH = 25
-ClassLabel = str | int | float | bool
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Fitted:
-    """A pretrained model adapted to a classification task.
-
-    Attributes:
-      adapted: model, method and trained variables.
-      classes: the classes as they were given, numbers as numbers, in the order of the logits.
-      base_hash: fingerprint of the pretrained variables that training began from.
-      history: a row a training step; empty for one that was loaded.
-    """
-
-    adapted: Adapted
-    classes: tuple[ClassLabel, ...]
-    base_hash: str
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-
-    def logits(self, inputs: Sequence[Any]) -> Float[np.ndarray, "n k"]:
-        """Logits (n, classes) of raw inputs (texts, images), in their order.
-
-        Raises:
-          DataError: if `inputs` is one text, and not a list of them.
-        """
-        examples = Examples(from_arrays(_checked(inputs)), self.adapted.model.preprocess)
-        return predict_logits(
-            self.adapted, self.adapted.variables, examples, batch_size=UNLABELLED_BATCH
-        )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The classes as text, as tables of predictions name them."""
-        return tuple(map(str, self.classes))
-
-    def predict(self, inputs: Sequence[Any]) -> list[ClassLabel]:
-        """The most probable class of each input, as `fit` was given it: a number for a number."""
-        return [self.classes[index] for index in self.logits(inputs).argmax(axis=1)]
-
-    def probabilities(self, inputs: Sequence[Any]) -> Float[np.ndarray, "n k"]:
-        """Class probabilities (n, classes), each row summing to 1."""
-        return np.asarray(jax.nn.softmax(self.logits(inputs), axis=-1))
-
-    def predictions(self, inputs: Sequence[Any], labels: Sequence[Any]) -> Predictions:
-        """The predictions table of labelled inputs; all of evaluation takes such tables.
-
-        Raises:
-          DataError: if a label is missing or none of the classes, naming it and its row.
-        """
-        table = _labelled(inputs, _listed(labels), self.names)
-        assert table.labels is not None
-        return Predictions(
-            ids=table.ids, labels=table.labels, logits=self.logits(inputs), classes=self.names
-        )
-
-    def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
-        """Saves what was trained as a shareable directory; the base is named by URI and hash."""
-        return package.save(self.adapted, directory, classes=self.classes, base_hash=self.base_hash)
 
 
 def load(
     uri_or_file: str | os.PathLike[str], *, base: Model | None = None, **options: Any
-) -> Model | Fitted:
-    """Loads a pretrained model, or what `Fitted.save` wrote.
+) -> Model | Fitted | Ensemble:
+    """Loads a pretrained model, or what `save` of a fitted one or of an ensemble wrote.
 
     Args:
       uri_or_file: a zoo name (`all-minilm-l6-v2`), a URI (`pypi:package==version/path`,
-        `hf:repo@revision`), a local path, or an adapter directory.
+        `hf:repo@revision`), a local path, an adapter directory (`W/adapter` of a ladder's work
+        directory), or a directory of nothing but those (`W/adapters`, where an ensemble was chosen).
       base: for an adapter, the model it was trained on; loaded from its source if left out. A
         network of your own (`from_module`) has none, and has to be given.
       **options: of the model's loader: `max_length` for text, `image_size` for images, `dropout`.
@@ -117,16 +52,18 @@ def load(
       ConfigError: if an option is unknown, or not one of an adapter or a model.
     """
     path = pathlib.Path(uri_or_file)
-    if package.is_package(path):
+    members = member_directories(path)
+    if package.is_package(path) or members:
         if options:
             raise ConfigError(
                 f"{path} is an adapter, whose options are saved in it; leave out {sorted(options)}"
             )
         if base is not None:
             _check_model(base, "load(adapter, base=model)")
-        adapted, classes = package.load(path, base)
-        description = package.read_description(path)["base"]
-        return Fitted(adapted=adapted, classes=classes, base_hash=description["hash"])
+        if not members:
+            return load_fitted(path, base)
+        shared = package.load_base(members[0]) if base is None else base
+        return Ensemble(members=tuple(load_fitted(one, shared) for one in members))
     if base is not None:
         raise ConfigError(f"{path} is no adapter directory; base is for those, leave it out")
     return zoo.load(str(uri_or_file), **options)
@@ -185,8 +122,8 @@ def fit(
     weight_decay, seed = check("weight_decay", weight_decay, Weight), check("seed", seed, Seed)
     statistics = check("statistics", statistics, Statistics)
     encoder = without_head(model) if isinstance(model.module, Predictor) else model
-    given = _listed(labels)
-    table = _labelled(inputs, given)
+    given = listed(labels)
+    table = labelled(inputs, given)
     if len(table.classes) < 2:
         raise DataError(f"classification needs two classes; the labels have {list(table.classes)}")
     rate = None if learning_rate is None else check("learning_rate", learning_rate, Rate)
@@ -222,7 +159,7 @@ def fit(
     )
     return Fitted(
         adapted=trained.adapted,
-        classes=_as_given(given, table.classes),
+        classes=as_given(given, table.classes),
         base_hash=fingerprint(encoder.variables),
         history=trained.history,
     )
@@ -230,7 +167,7 @@ def fit(
 
 @overload
 def evaluate(
-    what: Fitted | Rows,
+    what: Classifier | Rows,
     inputs: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     *,
@@ -251,7 +188,7 @@ def evaluate(
 
 
 def evaluate(
-    what: Fitted | Rows | str | os.PathLike[str],
+    what: Classifier | Rows | str | os.PathLike[str],
     inputs: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     *,
@@ -262,7 +199,7 @@ def evaluate(
     """Measures a fitted model on labelled inputs, a predictions table, or a work directory.
 
     Args:
-      what: a fitted model (with `inputs` and `labels`), a predictions table, the path of one, or the
+      what: a fitted model or an ensemble of them (with `inputs` and `labels`), a predictions table, the path of one, or the
         work directory of a run.
       inputs: n raw inputs.
       labels: n class names or numbers, as `fit` was given them.
@@ -290,7 +227,7 @@ def evaluate(
             f"evaluate takes a fitted model, and {what.name!r} has learned no classes yet: fit it first,"
             " evaluate(fit(model, inputs, labels), ...)"
         )
-    if isinstance(what, Fitted):
+    if isinstance(what, Classifier):
         if inputs is None or labels is None:
             raise DataError("evaluate(fitted, inputs, labels) needs inputs and labels")
         if split is not None:
@@ -332,57 +269,13 @@ TRAIN_OPTIONS = tuple(name for name in _keywords(train) if name not in _keywords
 def _check_model(model: Any, call: str) -> None:
     if isinstance(model, Model):
         return
-    if isinstance(model, Fitted):
+    if isinstance(model, Classifier):
         raise ConfigError(
-            f"{call} takes a pretrained model, and this one is fitted already; to go on from it, give"
-            " jaxtransfer.adapt.adapted.merge(fitted.adapted)"
+            f"{call} takes a pretrained model, and this one is fitted already; to go on from a fitted model,"
+            " give jaxtransfer.adapt.adapted.merge(fitted.adapted)"
         )
     if isinstance(model, str | os.PathLike):
         raise ConfigError(f"{call} takes a model, not its name: give load({os.fspath(model)!r})")
     raise ConfigError(
         f"{call} takes a model as load or from_module gives it, not a {type(model).__name__}"
     )
-
-
-def _checked(inputs: Any) -> Any:
-    if isinstance(inputs, str | bytes):
-        raise DataError(f"inputs is one text, {inputs[:40]!r}; give a list of texts")
-    if not hasattr(inputs, "__len__") or not hasattr(inputs, "__getitem__"):
-        raise DataError(f"inputs is a {type(inputs).__name__}; give a list or an array")
-    return inputs
-
-
-def _listed(labels: Any) -> list[ClassLabel]:
-    """Labels as Python's own text or numbers, so that classes can be told, saved and given back."""
-    if isinstance(labels, str | bytes) or not hasattr(labels, "__iter__"):
-        raise DataError(f"labels is {labels!r}; give a list with a label for each input")
-    return [_label(row, label) for row, label in enumerate(labels)]
-
-
-def _label(row: int, label: Any) -> ClassLabel:
-    if label is None or (isinstance(label, numbers.Real) and math.isnan(label)):
-        raise DataError(f"the label of row {row} is {label!r}; give it a class, or drop the row")
-    if np.ndim(label):
-        raise DataError(f"the label of row {row} is {label!r}; give one class name or number")
-    value = label.item() if hasattr(label, "item") else label
-    return value if isinstance(value, ClassLabel) else str(value)
-
-
-def _labelled(
-    inputs: Any, labels: Sequence[ClassLabel], classes: Sequence[str] | None = None
-) -> Table:
-    """A table of what the caller gave, in which labels are text."""
-    return from_arrays(_checked(inputs), [str(label) for label in labels], classes=classes)
-
-
-def _as_given(labels: Sequence[ClassLabel], names: Sequence[str]) -> tuple[ClassLabel, ...]:
-    """The labels that the names stand for."""
-    given: dict[str, ClassLabel] = {}
-    for row, label in enumerate(labels):
-        first = given.setdefault(str(label), label)
-        if type(first) is not type(label):
-            raise DataError(
-                f"the label of row {row} is {label!r}, but an earlier one is {first!r}; give all of"
-                " one class in one type"
-            )
-    return tuple(given[name] for name in names)

@@ -1,5 +1,6 @@
 """The Python front door on a tiny model: load, fit, evaluate, save, load again, predict."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -91,6 +92,41 @@ def test_the_pooling_is_part_of_what_is_saved(tiny_bert, topics, tmp_path):
     fitted.save(tmp_path / "adapter")
     again = jt.load(tmp_path / "adapter")
     np.testing.assert_array_equal(again.logits(topics[0][:4]), fitted.logits(topics[0][:4]))
+
+
+def test_an_ensemble_averages_probabilities_and_comes_back_whole(
+    fitted, tiny_bert, topics, tmp_path
+):
+    texts, labels = topics
+    model = jt.load(tiny_bert, max_length=12)
+    other = jt.fit(
+        model, texts, labels, method=jt.Full(), learning_rate=0.01, steps=2, batch_size=16, seed=5
+    )
+    ensemble = jt.Ensemble(members=(fitted, other))
+    mean = (fitted.probabilities(texts) + other.probabilities(texts)) / 2
+    np.testing.assert_allclose(ensemble.probabilities(texts), mean, atol=1e-6)
+    assert ensemble.predict(texts[:3]) == [ensemble.classes[i] for i in mean[:3].argmax(axis=1)]
+    assert jt.evaluate(ensemble, texts, labels, metrics="accuracy")["accuracy"].n == 90
+    ensemble.save(tmp_path / "both")
+    (tmp_path / "both" / ".hidden").touch()
+    again = jt.load(tmp_path / "both")
+    assert len(again.members) == 2
+    np.testing.assert_array_equal(again.logits(texts[:5]), ensemble.logits(texts[:5]))
+
+
+def test_what_is_no_ensemble_is_said(fitted, tmp_path):
+    two = dataclasses.replace(fitted, classes=("tools", "food", "animals"))
+    with pytest.raises(PretrainedError, match="members of an ensemble have different classes"):
+        jt.Ensemble(members=(fitted, two))
+    with pytest.raises(PretrainedError, match="at least one member"):
+        jt.Ensemble(members=())
+    jt.Ensemble(members=(fitted, fitted)).save(tmp_path / "two")
+    with pytest.raises(PretrainedError, match="besides what an ensemble of 1 writes"):
+        jt.Ensemble(members=(fitted,)).save(tmp_path / "two")
+    with pytest.raises(ConfigError, match="fitted already"):
+        jt.fit(jt.Ensemble(members=(fitted,)), ["a", "b"], [0, 1])
+    with pytest.raises(ConfigError, match="whose options are saved in it"):
+        jt.load(tmp_path / "two", max_length=3)
 
 
 def test_options_for_a_saved_adapter_are_refused(fitted, tmp_path):

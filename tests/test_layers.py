@@ -13,10 +13,10 @@ NAME = ROOT.name
 LAYERS = (
     {"__main__"},
     {"cli", "api", "__init__"},
-    {"protocol"},
+    {"protocol", "fitted"},
     {"analyse"},
     {"train", "evaluation"},
-    {"adapt", "objectives", "models", "data", "pretrained"},
+    {"adapt", "objectives", "models", "data", "given", "pretrained"},
     {"optim", "partition", "tasks", "trees", "errors", "host_memory", "version"},
 )
 """Top layer first. A part may import parts of lower layers; within a layer there are no cycles."""

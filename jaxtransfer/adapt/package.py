@@ -116,18 +116,7 @@ def load(
     """
     path = pathlib.Path(directory)
     description = read_description(path)
-    if base is None:
-        from jaxtransfer.models import zoo
-
-        source = description["base"]["source"]
-        if not source:
-            name = description["base"]["name"]
-            raise PretrainedError(
-                f"{path} was trained on {name!r}, which came from no URI; give the base model:"
-                f" jaxtransfer.load({str(path)!r}, base=model)"
-            )
-        base = zoo.load(source, **description["base"]["options"])
-    base = _base(base)
+    base = _base(load_base(path) if base is None else base)
     found = fingerprint(base.variables)
     if found != description["base"]["hash"]:
         raise PretrainedError(
@@ -156,6 +145,24 @@ def load(
     model = dataclasses.replace(model, variables=base_leaves)
     adapted = dataclasses.replace(adapted, model=model, variables=variables)
     return adapted, tuple(description["classes"])
+
+
+def load_base(directory: str | os.PathLike[str]) -> Model:
+    """The pretrained model that an adapter was trained on, from the source on record.
+
+    Raises:
+      PretrainedError: if there is no source, or nothing to be had from it.
+    """
+    from jaxtransfer.models import zoo
+
+    path = pathlib.Path(directory)
+    base = read_description(path)["base"]
+    if not base["source"]:
+        raise PretrainedError(
+            f"{path} was trained on {base['name']!r}, which came from no URI; give the base model:"
+            f" jaxtransfer.load({str(path)!r}, base=model)"
+        )
+    return zoo.load(base["source"], **base["options"])
 
 
 def _fill(path: pathlib.Path, adapted: Adapted, arrays: Mapping[str, Any]) -> dict[str, Any]:

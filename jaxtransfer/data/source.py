@@ -97,6 +97,19 @@ class Table:
             digest.update(repr(row).encode())
         return digest.hexdigest()
 
+    @functools.cached_property
+    def identity(self) -> str:
+        """The fingerprint; where there is metadata, sha256 of that and of every column with its name.
+
+        Predictions depend on the fingerprint alone; groups, domains and slices on this.
+        """
+        if not self.metadata:
+            return self.fingerprint
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for name in sorted(self.metadata):
+            digest.update(repr((name, self.metadata[name].tolist())).encode())
+        return digest.hexdigest()
+
     def counts(self) -> dict[str, int]:
         """Number of examples of each class, classes without any included."""
         if self.labels is None:

@@ -1,7 +1,7 @@
 """From logits to probabilities in float64, without the ties and infinities of saturation."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -74,6 +74,14 @@ def softmax(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     """
     out = log_softmax(logits)
     return np.exp(out, out=out)
+
+
+def mean_log_probabilities(
+    logits: Sequence[Float[np.ndarray, "n k"]],
+) -> Float[np.ndarray, "n k"]:
+    """Logarithm of the mean of several models' probabilities, without leaving the logarithms."""
+    logs = np.stack([log_softmax(one) for one in logits])
+    return np.logaddexp.reduce(logs, axis=0) - np.log(len(logs))
 
 
 def log_odds(logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxtransfer.errors import EvaluationError
-from jaxtransfer.evaluation.probabilities import log_softmax
+from jaxtransfer.evaluation.probabilities import mean_log_probabilities
 from jaxtransfer.evaluation.table import Predictions
 
 
@@ -29,9 +29,7 @@ def average_seeds(tables: Sequence[Predictions]) -> list[Predictions]:
     aligned = [tables[0], *(table.align(tables[0]) for table in tables[1:])]
     if all(np.array_equal(table.logits, aligned[0].logits) for table in aligned[1:]):
         return [aligned[0]] * len(aligned)
-    logs = np.stack([log_softmax(table.logits) for table in aligned])
-    # The logarithm of the mean of probabilities, without leaving the logarithms.
-    mean = np.logaddexp.reduce(logs, axis=0) - np.log(len(aligned))
+    mean = mean_log_probabilities([table.logits for table in aligned])
     averaged = dataclasses.replace(
         aligned[0], logits=mean, normalised=False, source="mean over seeds"
     )

@@ -194,6 +194,12 @@ def subject_of(workdir: pathlib.Path, extent: Extent, rung: str | None) -> Subje
     first = found["seeds"][0]
     cells = sorted((workdir / "cells" / wanted).glob(f"run-*seed{first}"))
     adapters = [cell / "adapter" for cell in cells if (cell / "adapter").is_dir()]
+    if not adapters and found["method"].get("of"):
+        members = found["method"]["of"]
+        raise ConfigError(
+            f"rung {wanted!r} averages the seeds of {members!r} and has no network of its own to examine:"
+            f" examine its members, with --rung {members}"
+        )
     if not adapters:
         raise ConfigError(
             f"rung {wanted!r} has no network to examine; name one that has, with --rung"

@@ -140,7 +140,7 @@ def prepare(settings: LadderSettings) -> Problem:
         "truncated": _truncated(encoder, table),
     }
     hashes = {
-        "data": table.fingerprint,
+        "data": table.identity,
         "splits": splits_hash({name: table.ids[rows].tolist() for name, rows in splits.items()}),
         "base": fingerprint(encoder.variables),
         "config": settings.hash,

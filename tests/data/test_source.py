@@ -42,6 +42,21 @@ def test_fingerprint_depends_on_order_and_not_on_identity():
     assert letters().take([1, 0, 2]).fingerprint != letters().fingerprint
 
 
+def test_identity_counts_metadata_and_predictions_do_not():
+    plain, domains = letters(metadata={}), {"domain": np.array(["web", "web", "print"])}
+    found = letters(metadata=domains)
+    assert plain.identity == plain.fingerprint == found.fingerprint != found.identity
+    others = (
+        {"domain": np.array(["web", "print", "print"])},
+        {"source": domains["domain"]},
+        domains | {"year": np.array([1, 2, 3])},
+    )
+    assert len({found.identity, *(letters(metadata=one).identity for one in others)}) == 4
+    year, same = {"year": np.array([1, 2, 3])}, {"domain": domains["domain"].astype("<U9")}
+    assert letters(metadata=domains | year).identity == letters(metadata=year | domains).identity
+    assert letters(metadata=same).identity == found.identity
+
+
 def test_arrays_of_equal_bytes_and_different_shape_or_dtype_differ_in_content():
     flat = from_arrays(np.zeros((1, 4), np.uint8)).contents
     square = from_arrays(np.zeros((1, 2, 2), np.uint8)).contents

@@ -12,6 +12,10 @@ from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, ladder, plan
 from jaxtransfer.protocol.acceptance import digest
+from jaxtransfer.protocol.ensemble import average_seeds
+from jaxtransfer.protocol.examining import examine
+from jaxtransfer.protocol.extent import Extent
+from jaxtransfer.protocol.problem import prepare
 from jaxtransfer.protocol.rung_cost import RungCost
 from jaxtransfer.protocol.settings import from_config
 
@@ -102,6 +106,32 @@ def test_the_ensemble_is_the_mean_of_its_members_probabilities(finished):
     assert mean["cost"]["flops"] == 2 * member["cost"]["flops"]
     expected = value(table.select("test"), "macro_f1")
     assert mean["metrics"]["test"]["macro_f1"]["value"] == pytest.approx(expected)
+
+
+def test_the_members_loaded_together_predict_what_the_ensembles_table_holds(
+    finished, values, tmp_path
+):
+    workdir, _ = finished
+    kept = sorted((workdir / "cells" / "linear_probe").glob("run-*/adapter"))
+    cells.copy_adapters(
+        {f"adapters/seed{seed}": cells.load_cell(one.parent) for seed, one in enumerate(kept)},
+        tmp_path,
+    )
+    ensemble = jt.load(tmp_path / "adapters")
+    assert isinstance(ensemble, jt.Ensemble)
+    problem = prepare(from_config(values))
+    test = problem.table.take(problem.splits["test"])
+    with pytest.raises(ConfigError, match="examine its members, with --rung "):
+        examine(workdir, Extent(), rung="mean")
+    tables = average_seeds(
+        [
+            Predictions.load(workdir / "predictions" / f"linear_probe-seed{seed}.npz").select(
+                "test"
+            )
+            for seed in (0, 1)
+        ]
+    )
+    np.testing.assert_allclose(ensemble.logits(test.inputs), tables[0].logits, atol=1e-5)
 
 
 def test_random_weights_are_compared_with_the_chosen_rung_on_the_test_split(finished):

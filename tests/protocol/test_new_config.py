@@ -58,7 +58,7 @@ def test_without_data_the_usual_form_is_named(kind, tmp_path, capsys):
     settings = from_config(config_words.load([f"--config={out}"]))
     assert settings.name == "mine"
     assert settings.data == new_config.KINDS[kind][1]
-    assert len(settings.rungs) == 8
+    assert len(settings.rungs) == 9
     before = out.read_text()
     assert run("new", kind, "mine", "--out", out) == 2
     assert "exists; give another --out" in capsys.readouterr().err

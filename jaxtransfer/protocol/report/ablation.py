@@ -83,7 +83,8 @@ def render(found: Mapping[str, Any]) -> str:
             element("h2", "Variants and their cost"),
             element(
                 "p",
-                "Training time and computation are of one seed; computation is XLA's count of the"
+                "Each variant has the learning rate that was best for it on the tuning half. Training"
+                " time and computation are of one seed; computation is XLA's count of the"
                 " steps.",
             ),
             element("div", _table(found), class_="card flush"),
@@ -167,6 +168,7 @@ def _table(found: Mapping[str, Any]) -> Markup:
         column(metric_title(found["metric"])),
         column("Difference"),
         column("p (Holm)"),
+        column("Learning rate"),
         column("Trainable"),
         column("Computation"),
         column("Training"),
@@ -202,6 +204,7 @@ def _figures(row: Mapping[str, Any], difference: Mapping[str, Any] | None) -> li
     return [
         number(share(mean)),
         *shown,
+        number("–" if row["learning_rate"] is None else f"{row['learning_rate']:g}"),
         number(count(row["trainable"])),
         number(compact(row["cost"]["flops"], "FLOP")),
         number(seconds(row["cost"]["train_seconds"])),
