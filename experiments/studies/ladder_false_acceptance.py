@@ -11,7 +11,8 @@ comparisons, and with a stop at the first acceptance, which looks at the decidin
 of ladders has one rung in truth better than the first (heads on five times the documents), and says what the correction
 costs in power, and what seeds and deciding examples buy.
 
-Writes `results/ladder_false_acceptance.{json,md}`; EXPECT. The features are kept in the system's temporary directory.
+Writes `results/ladder_false_acceptance.{json,md}`; about twenty minutes of one core beside other work.
+The features are kept in the system's temporary directory.
 """
 
 import argparse
