@@ -5,13 +5,17 @@
 News (BBC, MiniLM, 64 tokens), movie sentiment (VADER's snippets rated at least 0.5 from neutral, MiniLM, 32 tokens) and
 digits (MNIST, EfficientNet-Lite0, 48 pixels), each with 10, 50 and 250 labels in all, equally many a class. Every cell is
 a whole ladder (`jaxtransfer.protocol.ladder.run`) with three seeds: 100 validation examples to tune, 100 to decide, 400 to
-test. Inputs are reduced: short texts, small images, 20, 30 and 50 steps of 10 examples. Learning rates come from the grids
-of `configs/`, which were found on other draws of the same corpora: one for each tuned rung on texts; two, chosen on the
-tuning half, for the probe and for all rungs on digits.
+test. One seed draws the splits of a task, so that its three cells have the same examples to tune, decide and test, and
+nested training labels; all rungs and seeds of a cell train on the same labels. Inputs are reduced: short texts, small
+images, 20, 30 and 50 steps of 10 examples (the probe takes 200, LP-FT's first phase 100). Learning rates: one for each
+tuned rung on texts, of the grid of its config except for BitFit, whose 2e-3 lies between the two of the grid; the grids
+of two for the probe and for all rungs on digits, chosen on the tuning half. Those grids were found on other draws of the
+same corpora, which may share examples with the 400 that test here.
 
 A cell that stands in the work directory is not run again, and neither is a run within a cell, so that a killed study goes
 on where it was. `--splits 0 1` draws the splits anew by each seed, `--tasks`, `--labels` and `--rungs` take fewer cells.
-Writes `results/ladder_by_labels.json`, `.md` and `.svg`. About 30 minutes on two quiet cores for one draw.
+`--only-finished` writes what the work directory has, `--from-results` writes page and figure anew from the JSON. Writes
+`results/ladder_by_labels.json`, `.md` and `.svg`; the page says what the cells took.
 """
 
 import argparse
@@ -25,6 +29,7 @@ from typing import Any
 
 import jax
 from ladder_by_labels_page import RUNGS, draw, page
+from study_common import Clock
 
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, config_file, ladder
@@ -99,15 +104,18 @@ def run_cell(
         found = json.loads(kept.read_text())
         if found["hash"] == settings.hash:
             return found
-    load = os.getloadavg()[0]
+    # Of a cell that a killed study began, the rest alone would be measured.
+    is_new, clock = not workdir.exists(), Clock()
     record = ladder.run(settings, workdir, command="python experiments/studies/ladder_by_labels.py")
+    took = clock.read()
     found = {
         "task": task,
         "labels": labels,
         "split": split,
         "hash": settings.hash,
         "splits_hash": record["hashes"]["splits"],
-        "load": [load, os.getloadavg()[0]],
+        "load": took["load"],
+        "took": took if is_new else None,
         "card": record["data"],
         "chosen": record["chosen"],
         "rungs": {rung["name"]: facts_of(rung) for rung in record["rungs"]},
@@ -226,7 +234,14 @@ def main() -> None:
     parser.add_argument(
         "--only-finished", action="store_true", help="write what is there; run nothing"
     )
+    parser.add_argument(
+        "--from-results", action="store_true", help="write page and figure anew from the JSON"
+    )
     arguments = parser.parse_args()
+    if arguments.from_results:
+        document = json.loads((arguments.results / "ladder_by_labels.json").read_text())
+        write(document["cells"], document["facts"], arguments.results)
+        return
     # Ladders of one task differ in numbers alone: what one has compiled, the next one reads.
     jax.config.update("jax_compilation_cache_dir", str(ROOT / "runs" / "compiled"))
     wanted = [

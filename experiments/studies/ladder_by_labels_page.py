@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from study_common import one_family, took
 
 from jaxtransfer.evaluation.correction import correct
 from jaxtransfer.evaluation.sign_flip import sign_flip
@@ -12,10 +13,11 @@ from jaxtransfer.evaluation.sign_flip import sign_flip
 RUNGS = ("nearest_mean", "linear_probe", "bitfit", "lora", "lp_ft", "full")
 TUNED = ("bitfit", "lora", "lp_ft", "full")
 """Rungs that change the encoder."""
+FROZEN = ("nearest_mean", "linear_probe")
 
 
 def best_rung(cell: Mapping[str, Any]) -> str:
-    """The rung of the highest mean on the test split; among equals the cheaper."""
+    """The rung of the highest mean on the test split; among equals the one that the ladder tries first."""
     return max(cell["rungs"], key=lambda name: cell["rungs"][name]["value"])
 
 
@@ -47,52 +49,128 @@ def interval(ci: Sequence[float] | None) -> str:
 
 def conclusions(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """What all cells together say, computed."""
+    from scipy.stats import binom
+
     best = [best_rung(cell) for cell in cells]
     wins = {name: best.count(name) for name in RUNGS if name in best}
+    tuned = sum(name in TUNED for name in best)
+    n, share = len(cells), len(TUNED) / len(RUNGS)
+    closest = min(cells, key=lambda cell: lead(cell)[0])
+    gap, first, second = lead(closest)
     gains = [
-        one
+        (cell, one)
         for cell in cells
         for one in cell["comparisons"]
-        if one["b"] == "linear_probe" and one["a"] in TUNED
+        if one["b"] == "linear_probe" and one["a"] in TUNED and one["is_significant"]
     ]
-    helped = sum(one["is_significant"] and one["value"] > 0 for one in gains)
-    harmed = sum(one["is_significant"] and one["value"] < 0 for one in gains)
-    beaten = [
-        cell
-        for cell in cells
-        if any(
-            (one := comparison(cell, rung, "linear_probe"))
-            and one["is_significant"]
-            and one["value"] > 0
-            for rung in TUNED
-        )
-    ]
-    best_pooled = min(
-        pooled(cells),
-        key=lambda row: (row["p_adjusted"], -sum(gain for _, gain in row["gains"])),
+    compared = sum(
+        comparison(cell, rung, "linear_probe") is not None for cell in cells for rung in TUNED
     )
-    overall = [gain for _, gain in best_pooled["gains"]]
-    split_choice = sum(cell["chosen"] == best_rung(cell) for cell in cells)
-    kept = sum(cell["chosen"] in ("nearest_mean", "linear_probe") for cell in cells)
+    helped = [place_of(cell, one) for cell, one in gains if one["value"] > 0]
+    harmed = [place_of(cell, one) for cell, one in gains if one["value"] < 0]
     return [
-        f"Highest test mean in {len(cells)} cells: "
+        f"Highest test mean in {n} cells: "
         + ", ".join(f"{name} {count}" for name, count in wins.items())
-        + ".",
-        f"Of {len(gains)} comparisons of a tuned rung with the probe, {helped} show a gain and {harmed}"
-        f" a loss (95 %, Holm within a cell); in {len(beaten)} of {len(cells)} cells at least one tuned"
-        " rung is shown to beat the probe.",
-        f"Over all cells together the gain least easily put down to chance is that of {best_pooled['rung']} over"
-        f" {best_pooled['base']}: {points(float(np.mean(overall)), '+')} points on average, ahead in"
-        f" {sum(gain > 0 for gain in overall)} of {len(overall)} (p = {best_pooled['p_adjusted']:.2g} after Holm"
-        " over eight).",
-        f"The ladder, deciding on 100 validation examples, stayed with a frozen encoder in {kept} cells and"
-        f" took the rung of the highest test mean in {split_choice}.",
+        + f". That is a tuned rung in {tuned}; but {len(TUNED)} of the {len(RUNGS)} rungs are tuned: were all"
+        f" rungs equal, a tuned one would be highest in {n * share:.0f} of {n} on average, and in {tuned} or more"
+        f" with a probability of {binom.sf(tuned - 1, n, share):.2f} if cells were independent. The closest cell is"
+        f" {name_of(closest)}: {first} is {100 * gap:.2f} points ahead of {second}.",
+        f"Of {compared} comparisons of a tuned rung with the probe, a gain is shown in {len(helped)}"
+        f" ({'; '.join(helped) or 'none'}) and a loss in {len(harmed)} ({'; '.join(harmed) or 'none'}), at 95 % with"
+        " Holm's correction within a cell.",
+        together(cells),
+        over_cells(cells),
+        chosen(cells),
     ]
+
+
+def lead(cell: Mapping[str, Any]) -> tuple[float, str, str]:
+    """By how much the first rung of a cell is ahead of the second, and their names."""
+    values = {name: rung["value"] for name, rung in cell["rungs"].items()}
+    first, second = sorted(values, key=values.__getitem__, reverse=True)[:2]
+    return values[first] - values[second], first, second
+
+
+def together(cells: Sequence[Mapping[str, Any]]) -> str:
+    """What stays shown if the comparisons of all cells are one family."""
+    families = one_family([cell["comparisons"] for cell in cells])
+    stays, goes = [], []
+    for cell, values in zip(cells, families, strict=True):
+        for one, p in zip(cell["comparisons"], values, strict=True):
+            if one["is_significant"]:
+                text = f"{one['a']} over {one['b']} at {name_of(cell)} ({points(one['value'], '+')}, p = {p:.2g})"
+                (stays if p <= 0.05 else goes).append((p, text))
+    return (
+        f"With all {sum(map(len, families))} comparisons as one family, {len(stays)} of {len(stays) + len(goes)} stay"
+        f" shown: {'; '.join(text for _, text in sorted(stays)) or 'none'}. Shown no longer:"
+        f" {'; '.join(text for _, text in sorted(goes)) or 'none'}."
+    )
+
+
+def over_cells(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The tuned rung that is least easily put down to chance over all cells, against both frozen ones."""
+    rows = pooled(cells)
+    first = min(rows, key=lambda row: (row["p_adjusted"], -sum(gain for _, gain in row["gains"])))
+    shown = []
+    for row in rows:
+        if row["rung"] == first["rung"]:
+            values = [gain for _, gain in row["gains"]]
+            shown.append(
+                f"{points(float(np.mean(values)), '+')} points over {row['base']} (ahead in"
+                f" {sum(value > 0 for value in values)} of {len(values)}, p = {row['p_adjusted']:.2g})"
+            )
+    clear = sum(row["p_adjusted"] <= 0.05 for row in rows)
+    return (
+        f"Over the cells together {clear or 'no'} gain{'s are' if clear > 1 else ' is'} shown: {first['rung']} has"
+        f" {' and '.join(shown)}; {first['p_adjusted']:.2g} is the smallest of {len(rows)} p-values after Holm."
+    )
+
+
+def chosen(cells: Sequence[Mapping[str, Any]]) -> str:
+    """What the ladder took, and what the test split says of it."""
+    kept = sum(cell["chosen"] in FROZEN for cell in cells)
+    highest = sum(cell["chosen"] == best_rung(cell) for cell in cells)
+    moved = []
+    for cell in cells:
+        found = comparison(cell, "linear_probe", "nearest_mean")
+        if cell["chosen"] == "linear_probe" and found is not None:
+            word = "shown" if found["is_significant"] else "not shown"
+            moved.append(
+                f"{name_of(cell)} (on test {points(found['value'], '+')} {interval(found['ci'])}, {word})"
+            )
+    missed = [
+        place_of(cell, one)
+        for cell in cells
+        for one in cell["comparisons"]
+        if one["a"] in TUNED
+        and one["b"] == cell["chosen"]
+        and one["is_significant"]
+        and one["value"] > 0
+    ]
+    return (
+        f"The ladder, deciding on 100 validation examples and against the class means first, kept a frozen encoder"
+        f" in {kept} of {len(cells)} cells; it moved from the class means to the probe in {len(moved)}:"
+        f" {'; '.join(moved) or 'none'}. It took the rung of the highest test mean in {highest}. A tuned rung is"
+        f" shown on test to be better than what it kept in {len(missed)} of"
+        f" {len(cells) * len(TUNED)} comparisons: {'; '.join(missed) or 'none'}."
+    )
+
+
+def name_of(cell: Mapping[str, Any]) -> str:
+    """A cell in words."""
+    split = f", split {cell['split']}" if cell["split"] else ""
+    return f"{cell['task']} with {cell['labels']} labels{split}"
+
+
+def place_of(cell: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    """A comparison and its cell in words."""
+    return f"{one['a']} over {one['b']} at {name_of(cell)}, {points(one['value'], '+')} {interval(one['ci'])}"
 
 
 def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     """The results as Markdown."""
     planned = facts["planned"]
+    steps = ", ".join(f"{steps} at {labels} labels" for labels, steps in facts["steps"].items())
     lines = [
         "# The ladder by number of labels",
         "",
@@ -102,8 +180,12 @@ def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         "",
         "![Macro-F1 by labels, and difference to the probe](ladder_by_labels.svg)",
         "",
-        "Macro-F1 in percent on 400 test examples, mean over three seeds, with a 95 % interval over examples"
-        " and seeds. **Bold**: the highest mean of its cell. *: what the ladder chose on 100 validation"
+        "Both columns of the figure have one axis for all tasks. Bars are 95 % intervals: on the left of each rung by"
+        " itself and uncorrected, as in the table below; on the right of paired differences, corrected by Holm over the"
+        " nine comparisons of a cell. A bar that leaves the axis is cut, and ends in an arrow.",
+        "",
+        "Macro-F1 in percent on 400 test examples, mean over three seeds, with an uncorrected 95 % interval over"
+        " examples and seeds. **Bold**: the highest mean of its cell. *: what the ladder chose on 100 validation"
         " examples.",
         "",
         "| task | labels | split | " + " | ".join(RUNGS) + " |",
@@ -163,28 +245,93 @@ def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         lines.append(f"| {place(cell)} | " + " | ".join(shown) + " |")
     lines += [
         "",
+        "## What was cut short",
+        "",
+        f"- Tuning takes few steps of 10 examples: {steps}. The probe takes 200, the first phase of LP-FT 100.",
+        "- Texts are cut to 64 tokens (news) and 32 (sentiment), as in their configs; that shortens"
+        f" {cut(cells)}. Images have 48 pixels where the encoder saw 224 and the config has 64.",
+        f"- Learning rates: on texts one a tuned rung ({rates(facts['rates']['news'])}), on digits two"
+        f" ({rates(facts['rates']['digits'])}), for the probe two everywhere. The rates on texts are of the grids of"
+        " `configs/` except that of BitFit, which lies between the two of its grid; those on digits are the config's"
+        " grid. The grids were found on other draws of the same corpora, which may share examples with the 400 that"
+        " test here. A wider grid could lift each rung.",
+        f"- {first_rates(cells)}",
+        f"- {times(cells)}",
+        "",
         "## What this does not say",
         "",
-        "- One draw of the training labels a cell unless `--splits` says more: intervals cover test examples,"
+        "- One draw of the training labels a task unless `--splits` says more: intervals cover test examples,"
         " heads and data order, not the luck of which labels were drawn.",
         "- Three seeds are few: where they differ, the first of nine comparisons needs 13.4 standard errors (t with"
         " two degrees of freedom), and five seeds would need 5.4. *Not shown* is then no evidence of equality.",
-        "- One learning rate a tuned rung on texts, two on digits; a wider grid could lift each of them. Digits"
-        " were first run at the upper rate alone, where full fine-tuning and LoRA collapsed at 50 labels; those"
-        " cells were run again with both rates of the config. Steps are few by design.",
-        f"- Texts are cut: {cut(cells)}. Images have 48 pixels where the encoder saw 224.",
         "",
     ]
     return "\n".join(lines)
+
+
+def rates(grids: Mapping[str, Sequence[float]]) -> str:
+    """The learning rates of each rung."""
+    return ", ".join(
+        f"{rung} {' or '.join(f'{rate:g}' for rate in grid)}" for rung, grid in grids.items()
+    )
+
+
+def first_rates(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The run of digits that was done again, and what it left."""
+    text = (
+        "Digits were first run at one rate each, where full fine-tuning and LoRA collapsed at 50 labels. After that was"
+        " seen, the cells of digits were run again with both rates, and those of the texts were not."
+    )
+    for cell in cells:
+        rungs = cell["rungs"]
+        if name_of(cell) == "digits with 50 labels" and {"lora", "full", "linear_probe"} <= set(
+            rungs
+        ):
+            low = [
+                f"{name} {points(rungs[name]['value'])} {interval(rungs[name]['ci'])}"
+                for name in ("lora", "full")
+                if rungs[name]["value"] < rungs["linear_probe"]["value"]
+            ]
+            if low:
+                text += (
+                    f" That did not cure it: {' and '.join(low)} are still below the probe's"
+                    f" {points(rungs['linear_probe']['value'])}."
+                )
+    return text
+
+
+def times(cells: Sequence[Mapping[str, Any]]) -> str:
+    """What the cells took, or what is known of it."""
+    found = took([cell.get("took") for cell in cells])
+    if found is not None:
+        return found
+    loads = [load for cell in cells for load in cell["load"]]
+    known = sum(cell.get("took") is not None for cell in cells)
+    text = (
+        f"What a cell took, in wall or processor time, is recorded of {known or 'none'} of the {len(cells)} cells. The"
+        f" load average at their starts and ends was {min(loads):.1f} to {max(loads):.1f}."
+    )
+    old = [
+        cell for cell in cells if any("train_seconds" in rung for rung in cell["rungs"].values())
+    ]
+    if 0 < len(old) < len(cells):
+        text += (
+            f" The cells come from two versions of the script: {len(old)}"
+            f" ({' and '.join(dict.fromkeys(cell['task'] for cell in old))}) hold training seconds a rung"
+            " (`train_seconds`), the others do not."
+        )
+    return text
 
 
 def costs(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
     """What a run costs at 50 labels, and the points that it buys over the probe."""
     lines = [
         "",
-        "What one run costs at 50 labels: trainable parameters, operations of the training steps, and seconds"
-        " of processor (all cores; 100 predictions included, compilation not), and what it gained over the"
-        " probe. The class means cost one pass over the labels, and train nothing.",
+        "What one run costs at 50 labels: trainable parameters, operations of the training steps (of the probe"
+        " without its pass through the frozen encoder, which its seconds include), and seconds of processor (all"
+        " cores; 100 predictions included, compilation not), and what it gained over the probe. Seconds are of one"
+        f" run each, at the first rate of the rung{measured_at(facts['cost'])}. The class means cost one pass of the"
+        " labelled examples through the frozen encoder, and train nothing.",
         "",
         "| task | rung | trainable | TFLOP | processor seconds | over the probe |",
         "|---|---|---|---|---|---|",
@@ -204,6 +351,12 @@ def costs(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[
                 f" | {seconds} | {gain} |"
             )
     return lines
+
+
+def measured_at(cost: Mapping[str, Mapping[str, Any]]) -> str:
+    """The loads at which seconds were measured."""
+    loads = [one["load"] for one in cost.values()]
+    return f", begun at load averages of {min(loads):.1f} to {max(loads):.1f}" if loads else ""
 
 
 def pooled(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -232,8 +385,9 @@ def across(cells: Sequence[Mapping[str, Any]]) -> list[str]:
         "",
         "Mean gain in points of macro-F1 at each number of labels and over all cells, the number of cells in which"
         " the rung is ahead, and a p-value by flipping the signs of the cells' gains, corrected by Holm over the"
-        " table. Here a cell is one observation, so that the luck of its training labels counts; but cells of one"
-        " task share texts or images, and three tasks have little to say about others.",
+        " table. The three cells of a task share one draw: nested training labels and the same 400 test examples. The"
+        " p-values, which take the cells as independent, are therefore too small; with a task as one observation, three"
+        " tasks could not give less than 0.25.",
         "",
         "| rung | over | "
         + " | ".join(f"{size} labels" for size in sizes)
@@ -281,60 +435,92 @@ COLORS = {
 }
 
 
+CUT = {0: (20, 100), 1: (-40, 40)}
+"""Axes of the two columns of the figure: bars that leave them are cut."""
+
+
 def draw(cells: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
-    """Macro-F1 by labels above, corrected differences to the probe below, a column a task; first draw only."""
+    """A row a task: macro-F1 on the left, corrected differences to the probe on the right; first draw only."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    pyplot.rcParams.update({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "ladder"})
+    pyplot.rcParams.update({"svg.fonttype": "none", "font.size": 12, "svg.hashsalt": "ladder"})
     tasks = list(dict.fromkeys(cell["task"] for cell in cells))
-    first = min(cell["split"] for cell in cells)
+    sizes = sorted({cell["labels"] for cell in cells})
+    split = min(cell["split"] for cell in cells)
     figure, axes = pyplot.subplots(
-        2,
-        len(tasks),
-        figsize=(3.4 * len(tasks) + 0.6, 6),
-        squeeze=False,
-        sharex="col",
-        layout="constrained",
+        len(tasks), 2, figsize=(7.6, 2.5 * len(tasks) + 1.6), squeeze=False, sharey="col"
     )
-    for column, task in enumerate(tasks):
-        own = [cell for cell in cells if cell["task"] == task and cell["split"] == first]
-        own.sort(key=lambda cell: cell["labels"])
-        sizes = [cell["labels"] for cell in own]
-        top, bottom = axes[0][column], axes[1][column]
-        for number, name in enumerate(RUNGS):
-            shift = 1.055 ** (number - 2.5)
-            having = [cell for cell in own if name in cell["rungs"]]
-            where = [cell["labels"] * shift for cell in having]
-            values = [100 * cell["rungs"][name]["value"] for cell in having]
-            cis = [cell["rungs"][name]["ci"] for cell in having]
-            style = {"color": COLORS[name], "label": name, "markersize": 4, "linewidth": 1.2}
-            top.errorbar(where, values, errors(values, cis), marker="o", **style)
-            if name in TUNED:
-                found = [comparison(cell, name, "linear_probe") for cell in having]
-                values = [100 * one["value"] for one in found]
-                cis = [one["ci"] for one in found]
-                bottom.errorbar(
-                    where, values, errors(values, cis), marker="o", linestyle="", **style
-                )
-        bottom.axhline(0, color=COLORS["linear_probe"], linewidth=1)
-        top.set_title(task)
-        bottom.set_xscale("log")
-        bottom.set_xticks(sizes, [str(size) for size in sizes])
-        bottom.minorticks_off()
-        bottom.set_xlabel("labels in all")
-    axes[0][0].set_ylabel("test macro-F1, %")
-    axes[1][0].set_ylabel("difference to the probe, points")
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(RUNGS), frameon=False)
+    figure.set_layout_engine("constrained")
+    for row, task in enumerate(tasks):
+        own = {
+            cell["labels"]: cell for cell in cells if (cell["task"], cell["split"]) == (task, split)
+        }
+        for column, names in enumerate((RUNGS, TUNED)):
+            axis = axes[row][column]
+            for place, size in enumerate(sizes):
+                for number, name in enumerate(names):
+                    where = place + 0.14 * (number - (len(names) - 1) / 2)
+                    if size in own and name in own[size]["rungs"]:
+                        mark(axis, where, own[size], name, is_difference=column == 1)
+            for place in range(1, len(sizes)):
+                axis.axvline(place - 0.5, color="#e4e7eb", linewidth=1, zorder=0)
+            axis.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+            axis.set_axisbelow(True)
+            axis.set_xlim(-0.5, len(sizes) - 0.5)
+            axis.set_ylim(*CUT[column])
+            axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+            axis.tick_params(labelleft=True)
+        axes[row][0].set_ylabel(task, fontsize=14, fontweight="bold")
+        axes[row][1].axhline(0, color=COLORS["linear_probe"], linewidth=1.2)
+    axes[0][0].set_title("test macro-F1, %\nbars: 95 %, uncorrected", fontsize=12)
+    axes[0][1].set_title(
+        "difference to the probe, points\nbars: 95 %, Holm within a cell", fontsize=12
+    )
+    for axis in axes[-1]:
+        axis.set_xlabel("labels in all")
+    handles = [
+        pyplot.Line2D(
+            [], [], color=COLORS[name], marker="o", linestyle="", markersize=7, label=name
+        )
+        for name in RUNGS
+    ]
+    grey = {"color": "#616e7c", "linestyle": "", "markersize": 7}
+    handles += [
+        pyplot.Line2D([], [], marker="o", **grey, label="difference shown"),
+        pyplot.Line2D([], [], marker="o", **grey, mfc="white", label="not shown"),
+        pyplot.Line2D([], [], marker="^", **grey, label="bar is cut"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 
-def errors(values: Sequence[float], cis: Sequence[Sequence[float]]) -> np.ndarray:
-    """Lengths of error bars in points."""
-    low = [max(0.0, value - 100 * ci[0]) for value, ci in zip(values, cis)]
-    high = [max(0.0, 100 * ci[1] - value) for value, ci in zip(values, cis)]
-    return np.array([low, high])
+def mark(
+    axis: Any, where: float, cell: Mapping[str, Any], name: str, *, is_difference: bool
+) -> None:
+    """A point and its bar, cut with an arrow where it leaves the axis; hollow if a difference is not shown."""
+    found = comparison(cell, name, "linear_probe") if is_difference else cell["rungs"][name]
+    if found is None:
+        return
+    is_hollow = is_difference and not found["is_significant"]
+    value, color = 100 * found["value"], COLORS[name]
+    floor, ceiling = CUT[int(is_difference)]
+    bounds = [value, value] if found["ci"] is None else [100 * bound for bound in found["ci"]]
+    axis.plot(
+        [where] * 2,
+        np.clip(bounds, floor, ceiling),
+        color=color,
+        linewidth=1.8,
+        solid_capstyle="butt",
+        zorder=2,
+    )
+    edge = 0.012 * (ceiling - floor)
+    if bounds[0] < floor:
+        axis.plot(where, floor + edge, "v", color=color, markersize=6, clip_on=False)
+    if bounds[1] > ceiling:
+        axis.plot(where, ceiling - edge, "^", color=color, markersize=6, clip_on=False)
+    face = "white" if is_hollow else color
+    axis.plot(where, value, "o", color=color, mfc=face, markersize=5.5, mew=1.5, zorder=3)

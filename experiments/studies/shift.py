@@ -10,23 +10,22 @@ on UCI's (8 x 8, enlarged to 20 x 20 by bilinear interpolation and framed to 28 
 labels, head and order. Learning rates are chosen in distribution, on 200 validation examples, with a seed of its own.
 
 Resumes cell by cell; seeds are the outer loop, so that what is finished is a whole study of fewer seeds. `--seeds`,
-`--shifts` and `--labels` take fewer cells, `--only-finished` writes what is there. Writes `results/shift.json`, `.md` and
-`.svg`. About 25 minutes on two quiet cores.
+`--shifts` and `--labels` take fewer cells, `--only-finished` writes what the work directory has, `--from-results` writes
+page and figure anew from the JSON. Writes `results/shift.json`, `.md` and `.svg`; the page says what the cells took.
 """
 
 import argparse
 import dataclasses
 import functools
 import json
-import os
 import pathlib
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from shift_page import AWAY, HERE, draw, page
+from study_common import Clock, total
 
 from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.examples import Examples
@@ -195,7 +194,7 @@ class Shift:
         if kept is not None:
             return kept
         settings = settings_of(self.name, labels).rung(rung)
-        began = time.perf_counter()
+        clock = Clock()
         done = cells.run_cell(
             self.bench(labels, seed),
             settings,
@@ -204,9 +203,25 @@ class Shift:
             seed=seed,
             only_tune=purpose == "tune",
         )
-        took = time.perf_counter() - began
-        print(f"{directory.relative_to(self.runs)}: {took:.0f} s", flush=True)
+        took = clock.read()
+        (directory / "took.json").write_text(json.dumps(took) + "\n")
+        print(f"{directory.relative_to(self.runs)}: {took['seconds']:.0f} s", flush=True)
         return done
+
+    def took(self, labels: int, rates: Mapping[str, float], seeds: Sequence[int]):
+        """What the trials and runs of a setting took together, or None where one of them did not keep it."""
+        wanted = [
+            self.directory(labels, rung, rate, TUNING_SEED, "tune")
+            for rung in RUNGS
+            for rate in RATES[self.name][rung]
+        ]
+        wanted += [
+            self.directory(labels, rung, rates[rung], seed, "run")
+            for rung in RUNGS
+            for seed in seeds
+        ]
+        kept = [directory / "took.json" for directory in wanted]
+        return total([json.loads(path.read_text()) if path.is_file() else None for path in kept])
 
     def rate(self, labels: int, rung: str) -> float:
         """The rate that is best in distribution."""
@@ -240,6 +255,7 @@ def summarise(shift: Shift, labels: int, seeds: Sequence[int]) -> dict[str, Any]
         "labels": labels,
         "seeds": list(seeds),
         "rates": rates,
+        "took": shift.took(labels, rates, seeds),
         "scores": scores,
         "comparisons": compared(tables, DOMAINS[shift.name]),
     }
@@ -276,6 +292,17 @@ def compared(
     ]
 
 
+def write(
+    settings: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], folder: pathlib.Path
+) -> None:
+    """The three files of results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "shift.json"
+    path.write_text(json.dumps({"facts": facts, "settings": settings}, indent=1) + "\n")
+    path.with_suffix(".md").write_text(page(settings, facts))
+    draw(settings, path.with_suffix(".svg"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shifts", nargs="+", choices=CONFIGS, default=list(CONFIGS))
@@ -284,9 +311,15 @@ def main() -> None:
     parser.add_argument("--runs", type=pathlib.Path, default=RUNS, help="where the cells are")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--only-finished", action="store_true", help="write what is there")
+    parser.add_argument(
+        "--from-results", action="store_true", help="write page and figure anew from the JSON"
+    )
     arguments = parser.parse_args()
+    if arguments.from_results:
+        document = json.loads((arguments.results / "shift.json").read_text())
+        write(document["settings"], document["facts"], arguments.results)
+        return
     jax.config.update("jax_compilation_cache_dir", str(ROOT / "runs" / "compiled"))
-    load = os.getloadavg()[0]
     shifts = {name: Shift(name, arguments.runs) for name in arguments.shifts}
     wanted = [(name, labels) for name in shifts for labels in arguments.labels]
     if not arguments.only_finished:
@@ -308,15 +341,10 @@ def main() -> None:
         "foreign": FOREIGN,
         "steps": STEPS,
         "rates": RATES,
-        "load": [load, os.getloadavg()[0]],
         "versions": versions(),
         "environment": environment(),
     }
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    path = arguments.results / "shift.json"
-    path.write_text(json.dumps({"facts": facts, "settings": settings}, indent=1) + "\n")
-    path.with_suffix(".md").write_text(page(settings, facts))
-    draw(settings, path.with_suffix(".svg"))
+    write(settings, facts, arguments.results)
     print(page(settings, facts))
 
 
