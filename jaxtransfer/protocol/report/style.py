@@ -33,6 +33,7 @@ h1 { font-size: clamp(34px, 5vw, 50px); letter-spacing: -.022em; overflow-wrap: 
 h2 { font-size: 23px; margin-bottom: 6px; }
 h3 { font-size: 15px; }
 p { margin: 0; }
+p, li, summary { overflow-wrap: break-word; }
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: 3px; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
 .eyebrow { color: var(--muted); font-size: 14px; margin-bottom: 26px; }
