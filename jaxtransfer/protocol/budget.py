@@ -5,9 +5,12 @@ import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated
 
-from jaxtransfer.errors import WorkdirError
+from jaxtransfer.errors import ConfigError, WorkdirError
+from jaxtransfer.protocol import cell_facts
 from jaxtransfer.protocol.acceptance import BudgetSettings
+from jaxtransfer.protocol.checking import Interval, check_document
 from jaxtransfer.protocol.workdir import write_json
 
 FILE = "spent.json"
@@ -38,7 +41,9 @@ class Ledger:
         self._clock = clock
         self._began: float | None = None
         self._noted = 0.0
-        finished = [_facts(path) for path in (workdir / "cells").glob("*/*/cell.json")]
+        finished = [
+            cell_facts.read(path.parent) for path in (workdir / "cells").glob("*/*/cell.json")
+        ]
         self._before = max(self._read(), sum(cell["wall_seconds"] for cell in finished))
         self.flops = sum(cell["cost"]["flops"] for cell in finished)
 
@@ -90,21 +95,10 @@ class Ledger:
         if not self._path.is_file():
             return 0.0
         try:
-            return float(json.loads(self._path.read_text())["seconds"])
-        except (ValueError, TypeError, KeyError) as error:
+            facts = json.loads(self._path.read_text(encoding="utf-8"))
+            check_document(facts, {"seconds": Annotated[float, Interval(0)]})
+        except (ValueError, ConfigError) as error:
             raise WorkdirError(
-                f"{self._path} is damaged ({error!r}); remove it, and the finished runs alone count"
-            ) from error
-
-
-def _facts(path: pathlib.Path) -> dict:
-    try:
-        facts = json.loads(path.read_text())
-        return {
-            "wall_seconds": float(facts["wall_seconds"]),
-            "cost": {"flops": float(facts["cost"]["flops"])},
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise WorkdirError(
-            f"{path} is damaged ({[str(error)]}); remove it to run the cell again"
-        ) from error
+                f"{self._path} is damaged: {error}; remove it, and the finished runs alone count"
+            ) from None
+        return float(facts["seconds"])

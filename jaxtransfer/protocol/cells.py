@@ -19,9 +19,11 @@ from jaxtransfer.adapt import from_description, package
 from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.source import class_values
-from jaxtransfer.errors import TrainingError, WorkdirError
+from jaxtransfer.errors import EvaluationError, TrainingError, WorkdirError
 from jaxtransfer.evaluation import baselines, metrics
 from jaxtransfer.evaluation.table import Predictions
+from jaxtransfer.protocol import cell_facts
+from jaxtransfer.protocol.cell_facts import cell_name as cell_name
 from jaxtransfer.protocol.problem import TRAIN, TUNE
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.training import BATCH, method_of, rates_of, train_rung
@@ -36,7 +38,8 @@ BASELINE_FACTS: Mapping[str, Any] = {
     "cost": {"seconds": 0.0, "flops": 0.0, "peak_bytes": 0},
     "steps": 0,
 }
-CELL_KEYS = {"rung", "learning_rate", "seed", "tuning", "cost", "wall_seconds", "diverged"}
+FILES = ("predictions.npz", "history.jsonl")
+"""What a cell that did not diverge leaves besides its facts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,14 +57,11 @@ class Cell:
 
     @property
     def predictions(self) -> Predictions:
-        """The cell's predictions table."""
-        return Predictions.load(self.directory / "predictions.npz")
-
-
-def cell_name(rung: str, learning_rate: float | None, seed: int, purpose: str) -> str:
-    """Directory of a cell inside `cells/`."""
-    rate = "" if learning_rate is None else f"-lr{learning_rate!r}"
-    return f"{rung}/{purpose}{rate}-seed{seed}"
+        """The cell's predictions table; WorkdirError if it is damaged."""
+        try:
+            return Predictions.load(self.directory / "predictions.npz")
+        except EvaluationError as error:
+            raise WorkdirError(f"{error}; {cell_facts.again(self.directory)}") from None
 
 
 def check_rung(rung: RungSettings) -> None:
@@ -72,22 +72,15 @@ def check_rung(rung: RungSettings) -> None:
 
 
 def load_cell(directory: pathlib.Path) -> Cell | None:
-    """The cell that stands in a directory, or None if it is not finished.
+    """The cell that stands in a directory, or None if it is not finished or a file of it is gone.
 
     Raises:
-      WorkdirError: if `cell.json` is damaged.
+      WorkdirError: if `cell.json` is damaged or another cell's.
     """
-    path = directory / "cell.json"
-    if not path.is_file():
+    if not (directory / cell_facts.FILE).is_file():
         return None
-    try:
-        facts = json.loads(path.read_text())
-        missing = sorted(CELL_KEYS - set(facts))
-    except (ValueError, TypeError) as error:
-        missing = [str(error)]
-    if missing:
-        raise WorkdirError(f"{path} is damaged ({missing}); remove it to run the cell again")
-    is_whole = facts["diverged"] or (directory / "predictions.npz").is_file()
+    facts = cell_facts.read(directory)
+    is_whole = facts["diverged"] or all((directory / name).is_file() for name in FILES)
     return Cell(directory=directory, facts=facts) if is_whole else None
 
 
@@ -195,7 +188,7 @@ def run_cell(
 
 def _finish(directory: pathlib.Path, facts: Mapping[str, Any], began: float) -> Cell:
     done = {**facts, "wall_seconds": time.perf_counter() - began}
-    write_json(directory / "cell.json", done)
+    write_json(directory / cell_facts.FILE, done)
     return Cell(directory=directory, facts=done)
 
 

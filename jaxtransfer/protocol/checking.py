@@ -134,6 +134,39 @@ def check_fields(place: str, values: Any, kind: type[T]) -> T:
     return kind(**{key: check(f"{place}.{key}", item, kinds[key]) for key, item in section.items()})
 
 
+def check_document(
+    document: Any, kinds: Mapping[str, Any], place: str = "", *, partial: bool = False
+) -> None:
+    """A JSON document that was written by a run, against a tree of annotations; keys beyond the tree may be there.
+
+    Args:
+      document: as it was read.
+      kinds: key to its annotation, to the tree of a section, or to the tree of each section of a list, in a list.
+      place: path of the document, which messages begin with.
+      partial: whether keys of the tree may be missing.
+
+    Raises:
+      ConfigError: naming the key, and what it must be.
+
+    >>> check_document({"a": {"b": 1}, "c": "x"}, {"a": {"b": int}})
+    """
+    section = check_section(place or "the document", document)
+    for key, kind in kinds.items():
+        inner = f"{place}.{key}" if place else key
+        if key not in section:
+            if partial:
+                continue
+            raise ConfigError(f"the key {inner!r} is missing")
+        if isinstance(kind, list):
+            items = check(inner, section[key], tuple[Any, ...])
+            for index, item in enumerate(items):
+                check_document(item, kind[0], f"{inner}[{index}]", partial=partial)
+        elif isinstance(kind, dict):
+            check_document(section[key], kind, inner, partial=partial)
+        else:
+            check(inner, section[key], kind)
+
+
 def kinds_of(kind: type) -> dict[str, Any]:
     """Field name to annotation of a dataclass, limits included."""
     return typing.get_type_hints(kind, include_extras=True)

@@ -222,7 +222,8 @@ def _older(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_seal(directory: pathlib.Path, document: Mapping[str, Any]) -> bool:
-    if document["schema"] < record.SCHEMA:
+    # An older record was written without a manifest; where one stands beside it, it is no older record.
+    if document["schema"] < record.SCHEMA and not (directory / manifest.FILE).is_file():
         return False
     if manifest.read(directory)["record"]["sha256"] != manifest.digest(document):
         raise WorkdirError(

@@ -14,7 +14,8 @@ from typing import Any
 from jaxtransfer.errors import ConfigError, EvaluationError, nearest
 from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.evaluation.tables import load_table
-from jaxtransfer.protocol.measuring import load_tables, read_json
+from jaxtransfer.protocol.measuring import load_tables
+from jaxtransfer.protocol.workdir import read_run
 
 SEED = re.compile(r"(?P<name>.+)-seed(?P<seed>\d+)")
 """A run's own file of predictions: rung and seed."""
@@ -209,7 +210,7 @@ def _of_table(table: Rows) -> _Found:
 
 def _of_run(workdir: pathlib.Path, rung: str) -> list[_Found]:
     tables = load_tables(workdir)
-    facts = read_json(workdir / "run.json") or {}
+    facts = read_run(workdir) or {}
     found = [
         dataclasses.replace(
             _of_table(table),

@@ -6,13 +6,14 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxtransfer.errors import WorkdirError
+from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import journal
+from jaxtransfer.protocol.checking import check_document
 from jaxtransfer.protocol.differences import in_words
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
@@ -21,6 +22,17 @@ from jaxtransfer.train import lock
 from jaxtransfer.train.checkpoint import writing
 
 RUN = "run.json"
+_KINDS: Mapping[str, Any] = {
+    "verb": str,
+    "config": {"acceptance": {"metric": str}, "rungs": [{"name": str}]},
+    "config_hash": str,
+    "hashes": Mapping[str, str],
+    "data": Mapping[str, Any],
+    "seeds": tuple[int, ...],
+    "versions": Mapping[str, str],
+    "environment": Mapping[str, Any],
+    "revision": str | None,
+}
 
 
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
@@ -40,7 +52,7 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
 
 
 def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
-    found = _read_run(workdir)
+    found = read_run(workdir)
     if found is None:
         strangers = [name for name in _entries(workdir) if not name.endswith(".part")]
         if strangers:
@@ -77,7 +89,7 @@ def claim(workdir: pathlib.Path, problem: Problem, verb: str) -> Iterator[None]:
 
 def _write_run(workdir: pathlib.Path, problem: Problem, verb: str) -> None:
     _check_owner(workdir, problem.settings)
-    found = _read_run(workdir)
+    found = read_run(workdir)
     facts: dict[str, Any] = {
         "verb": verb,
         "config": problem.settings.to_json(),
@@ -124,16 +136,22 @@ def finished_cells(workdir: pathlib.Path) -> int:
     return sum(1 for _ in (workdir / "cells").glob("*/*/cell.json"))
 
 
-def _read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
+def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """`run.json` of a work directory, or None where there is none.
+
+    Raises:
+      WorkdirError: if it is damaged, naming the key.
+    """
     path = workdir / RUN
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict):
-            raise ValueError("it is no mapping")
-    except ValueError as error:
-        raise WorkdirError(f"{path} is damaged ({error}); choose another --workdir") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+        check_document(found, _KINDS, partial=True)
+    except (ValueError, ConfigError) as error:
+        raise WorkdirError(
+            f"{path} is damaged: {error}; restore it, or run anew in another directory"
+        ) from None
     return found
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxtransfer.errors import WorkdirError
+from jaxtransfer.protocol import cells
 from jaxtransfer.protocol.acceptance import BudgetSettings
 from jaxtransfer.protocol.budget import BudgetSpent, Ledger
 
@@ -17,10 +18,20 @@ class Clock:
         return self.now
 
 
-def cell(workdir, name, seconds, flops):
-    directory = workdir / "cells" / "probe" / name
+def cell(workdir, seed, seconds, flops):
+    directory = workdir / "cells" / "probe" / f"run-seed{seed}"
     directory.mkdir(parents=True)
-    facts = {"wall_seconds": seconds, "cost": {"flops": flops}}
+    facts = {
+        **cells.BASELINE_FACTS,
+        "rung": "probe",
+        "method": {"method": "majority_class"},
+        "learning_rate": None,
+        "seed": seed,
+        "diverged": "",
+        "tuning": {"metric": "accuracy", "value": 0.5},
+        "wall_seconds": seconds,
+        "cost": {"seconds": seconds, "flops": flops, "peak_bytes": 0},
+    }
     (directory / "cell.json").write_text(json.dumps(facts))
     return facts
 
@@ -48,8 +59,8 @@ def test_seconds_before_a_kill_count_on_resumption(tmp_path):
 
 
 def test_cells_without_a_note_count_by_their_own_times(tmp_path):
-    cell(tmp_path, "run-seed0", 3.0, 5e6)
-    cell(tmp_path, "run-seed1", 4.0, 5e6)
+    cell(tmp_path, 0, 3.0, 5e6)
+    cell(tmp_path, 1, 4.0, 5e6)
     ledger = Ledger(tmp_path, BudgetSettings(flops=2e7))
     assert (ledger.seconds, ledger.flops) == (7.0, 1e7)
     ledger.check()
@@ -60,6 +71,7 @@ def test_cells_without_a_note_count_by_their_own_times(tmp_path):
 
 def test_no_limit_is_no_limit_and_damage_is_named(tmp_path):
     Ledger(tmp_path, BudgetSettings()).check()
-    (tmp_path / "spent.json").write_text("[]")
-    with pytest.raises(WorkdirError, match=r"spent.json is damaged"):
-        Ledger(tmp_path, BudgetSettings())
+    for content in ("[]", "{}", '{"seconds": NaN}', '{"seconds": -1}', '{"seconds": Infinity}'):
+        (tmp_path / "spent.json").write_text(content)
+        with pytest.raises(WorkdirError, match=r"spent.json is damaged: .*; remove it"):
+            Ledger(tmp_path, BudgetSettings())

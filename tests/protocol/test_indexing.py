@@ -189,6 +189,12 @@ def test_an_older_record_is_read_and_said_to_have_no_manifest(decided, tmp_path)
     assert "has no manifest" in write_index(tmp_path / "runs")[0].read_text()
 
 
+def test_a_record_that_calls_itself_older_is_still_held_to_its_manifest(decided, tmp_path):
+    workdir = shutil.copytree(decided, tmp_path / "run")
+    rewrite(workdir, lambda record: record.update(schema=1), sealed=False)
+    assert "not the one that manifest.json was written for" in entries.read(workdir).reason
+
+
 def test_an_examination_without_its_record_is_damaged(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one/examination.json").write_text("{}")

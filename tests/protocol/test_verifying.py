@@ -185,7 +185,10 @@ EDITS = {
         "cells/linear_probe/run-lr0.03-seed0/cell.json: tuning.value: file ",
     ),
     "a cell's seconds": (in_cell("wall_seconds", value=0.01), "rungs[1].cost.seconds: record "),
-    "a cell's seed": (in_cell("seed", value=7), "rungs[1].seeds[0]: record 0, recomputed 7"),
+    "a cell's seed": (
+        in_cell("seed", value=7),
+        "recomputation: it stopped: cells/linear_probe/run-",
+    ),
     "an example that is shown": (
         lambda workdir: replace_text(workdir / "examples.json", '"text": "', '"text": "x'),
         "examples.json: changed: size is ",
