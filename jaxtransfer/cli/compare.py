@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--split",
-        help="default: test, or all rows of tables without splits; validation is both halves",
+        help="default: test, or all rows of tables without splits (beside a run, its split of the same ids);"
+        " validation is both halves",
     )
     parser.add_argument(
         "--margin",

@@ -169,9 +169,10 @@ class Rows(abc.ABC):
         for (name, mine), (_, its) in zip(self._same(), other._same()):
             if mine != its:
                 shown = [list(v) if isinstance(v, tuple) else v for v in (mine, its)]
+                way = "; name the columns by the same classes, as in logits_<class>"
                 raise EvaluationError(
                     f"{self.source} and {other.source} have different {name}:"
-                    f" {shown[0]} and {shown[1]}"
+                    f" {shown[0]} and {shown[1]}{way if name == 'classes' else ''}"
                 )
 
     def save(self, path: str | os.PathLike) -> pathlib.Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.errors import ConfigError, EvaluationError
+from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.correction import correct
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.noninferiority import noninferiority
@@ -26,8 +26,8 @@ from jaxtransfer.evaluation.wins import wins
 from jaxtransfer.protocol import systems
 from jaxtransfer.protocol.compared import Compared, Pair
 from jaxtransfer.protocol.decision import Comparison, corrected_family
-from jaxtransfer.protocol.measuring import BOTH_HALVES, is_halved, rows_of
-from jaxtransfer.protocol.problem import TEST
+from jaxtransfer.protocol.matching import match
+from jaxtransfer.protocol.measuring import BOTH_HALVES
 from jaxtransfer.protocol.systems import System
 
 DEFAULTS = {
@@ -57,8 +57,9 @@ def compare(
     Args:
       *given: systems: paths (`WORKDIR`, `WORKDIR:RUNG`, a file, `NAME=file,file` a seed), tables, or
         mappings from a name to a table, one table a seed, or a path.
-      metric: by default what all runs decided by, or the usual one of the tables' kind.
-      split: `test` by default, or all rows of tables without splits; `validation` is both halves.
+      metric: by default what the runs decided by, or the usual one of the tables' kind.
+      split: `test` by default, or all rows of tables without splits; `validation` is both halves. A table
+        without splits beside a run is compared with the run's split that has exactly its ids.
       margin: the difference that counts, at least 0, in units of the metric; fixed beforehand.
       noninferior: whether to ask for non-inferiority at the margin, which then is above 0.
       confidence: of the intervals; 1 minus it is the error rate of all pairs together.
@@ -89,9 +90,9 @@ def compare_systems(
     confidence: float = 0.95,
 ) -> Compared:
     """Compares systems that are read already; arguments and errors as of `compare`."""
-    chosen, chosen_metric = asked(found, metric, split, margin, noninferior)
-    halved = any(is_halved(table, chosen) for system in found for table in system.tables)
-    tables = {one.name: [rows_of(table, chosen) for table in one.tables] for one in found}
+    chosen_metric, usual = asked(found, metric, margin, noninferior)
+    matched = match(found, split)
+    tables = matched.tables
     reference = next(iter(tables.values()))[0]
     for each in tables.values():
         # Each table meets the first, so that what differs is said before anything is measured.
@@ -134,7 +135,7 @@ def compare_systems(
     return Compared(
         metric=chosen_metric,
         kind=reference.kind,
-        split=chosen,
+        split=matched.split,
         margin=margin,
         confidence=confidence,
         asks_noninferiority=noninferior,
@@ -144,21 +145,16 @@ def compare_systems(
         },
         seeds={name: len(each) for name, each in tables.items()},
         pairs=tuple(results),
-        notes=_notes(found, paired, halved, noninferior),
+        notes=(*usual, *matched.notes, *_notes(found, paired, matched.is_halved, noninferior)),
     )
 
 
 def asked(
-    found: Sequence[System],
-    metric: str | None,
-    split: str | None,
-    margin: float,
-    noninferior: bool,
-) -> tuple[str | None, str]:
-    """The split and the metric that are compared, where nothing or something is said of them.
+    found: Sequence[System], metric: str | None, margin: float, noninferior: bool
+) -> tuple[str, tuple[str, ...]]:
+    """The metric that is compared, and a note where nothing says it.
 
     Raises:
-      ConfigError: if the tables have several splits and none is `test`.
       EvaluationError: if the metric is unknown or a simulation, or the margin is out of range.
     """
     if not 0 <= margin < math.inf:
@@ -168,10 +164,17 @@ def asked(
             "non-inferiority is by a margin: give the loss that you accept, --margin above 0"
         )
     kind = found[0].tables[0].kind
+    notes: tuple[str, ...] = ()
     if metric is None:
-        decided = {system.metric for system in found}
-        metric = decided.pop() if len(decided) == 1 else None
-        metric = DEFAULTS[kind] if metric is None else metric
+        decided = sorted({system.metric for system in found if system.metric is not None})
+        metric = decided[0] if len(decided) == 1 else DEFAULTS[kind]
+        if len(decided) != 1:
+            why = (
+                f"the runs decided by {' and '.join(decided)}"
+                if decided
+                else "no run says by what it decided"
+            )
+            notes = (f"by {metric}, the usual metric of {kind}: {why}",)
     defined = definition(metric, kind)
     if defined.interval == "simulation":
         raise EvaluationError(f"{metric} is simulated: it has no paired difference; choose another")
@@ -180,26 +183,7 @@ def asked(
             f"{metric} has a sign, and neither more nor less of it is better; compare by another,"
             f" such as {DEFAULTS[kind]}"
         )
-    return (split if split is not None else _usual_split(found)), metric
-
-
-def _usual_split(found: Sequence[System]) -> str | None:
-    names = [
-        set() if table.split is None else set(table.split.tolist())
-        for system in found
-        for table in system.tables
-    ]
-    if not any(names):
-        return None
-    common = set.intersection(*names)
-    if TEST in common:
-        return TEST
-    if len(set.union(*names)) == 1 and common:
-        return common.pop()
-    raise ConfigError(
-        f"the tables have the splits {sorted(set.union(*names))}, and all of them have"
-        f" {sorted(common) or 'none'} in common: choose with --split"
-    )
+    return metric, notes
 
 
 def _paired(

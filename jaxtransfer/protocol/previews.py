@@ -17,6 +17,7 @@ from jaxtransfer.pretrained.uri import resolve
 from jaxtransfer.protocol import comparing
 from jaxtransfer.protocol.examining import BATCH, FEATURES, FILE, subject_of
 from jaxtransfer.protocol.extent import Extent
+from jaxtransfer.protocol.matching import match
 from jaxtransfer.protocol.measuring import load_tables, rows_of
 from jaxtransfer.protocol.problem import TRAIN
 from jaxtransfer.protocol.report.contents import read
@@ -52,14 +53,15 @@ def comparison(
     noninferior: bool,
 ) -> list[str]:
     """What `compare` would compare; raises what `compare` would for what is asked."""
-    chosen, name = comparing.asked(systems, metric, split, margin, noninferior)
+    name, _ = comparing.asked(systems, metric, margin, noninferior)
+    matched = match(systems, split)
     lines = []
     for system in systems:
-        rows = rows_of(system.tables[0], chosen)
+        rows = matched.tables[system.name][0]
         tables = "1 table" if len(system.tables) == 1 else f"{len(system.tables)} tables"
         lines.append(f"{system.name}: {tables} of {len(rows):,} rows ({rows.kind})")
     pairs = len(systems) * (len(systems) - 1) // 2
-    where = "all rows" if chosen is None else f"split {chosen}"
+    where = "all rows" if matched.split is None else f"split {matched.split}"
     question = (
         f"non-inferiority at {margin:g}" if noninferior else f"a difference beyond {margin:g}"
     )

@@ -8,6 +8,7 @@ import glob
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class System:
       metric: what its run decided by; None for a foreign table.
       data: SHA-256 of its run's data; None for a foreign table.
       origin: name of the folder that it comes from.
+      words: how a command names it, without a name; empty for a table from Python.
     """
 
     name: str
@@ -40,6 +42,7 @@ class System:
     metric: str | None = None
     data: str | None = None
     origin: str = ""
+    words: str = ""
 
     def __post_init__(self):
         if not self.tables:
@@ -54,6 +57,7 @@ class _Found:
     seed: str | None
     table: Rows
     origin: str
+    words: str
     metric: str | None = None
     data: str | None = None
 
@@ -91,9 +95,13 @@ def distinct(systems: Sequence[System]) -> list[System]:
     names = [system.name for system in systems]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ConfigError(
-            f"several systems are called {repeated[0]!r}; name them, as in A={repeated[0]} B=..."
+        one, other = [system for system in systems if system.name == repeated[0]][:2]
+        way = (
+            f"A={shlex.quote(one.words)} B={shlex.quote(other.words)}"
+            if one.words and other.words
+            else "{'A': table, 'B': table}"
         )
+        raise ConfigError(f"several systems are called {repeated[0]!r}; name them, as in {way}")
     if len(names) < 2:
         raise ConfigError(
             f"a comparison needs two systems, and there is {len(names)} ({', '.join(names)}); give"
@@ -165,6 +173,7 @@ def _system(name: str, found: Sequence[_Found]) -> System:
         metric=metrics.pop() if len(metrics) == 1 else None,
         data=found[0].data if len({one.data for one in found}) == 1 else None,
         origin=found[0].origin,
+        words=",".join(dict.fromkeys(one.words for one in found)),
     )
 
 
@@ -205,6 +214,7 @@ def _of_table(table: Rows) -> _Found:
         seed=match["seed"] if match else None,
         table=table,
         origin=path.absolute().parent.name,
+        words=table.source,
     )
 
 
@@ -213,12 +223,13 @@ def _of_run(workdir: pathlib.Path, rung: str) -> list[_Found]:
     facts = read_run(workdir) or {}
     found = [
         dataclasses.replace(
-            _of_table(table),
+            one,
             origin=workdir.absolute().name,
+            words=f"{workdir}:{one.system}",
             metric=facts.get("config", {}).get("acceptance", {}).get("metric"),
             data=facts.get("hashes", {}).get("data"),
         )
-        for table in tables
+        for one in map(_of_table, tables)
     ]
     order = [one["name"] for one in facts.get("config", {}).get("rungs", ())]
     found.sort(

@@ -211,7 +211,7 @@ def test_runs_are_read_by_rung_with_their_metric_and_test_split(tmp_path):
     one = workdir(tmp_path / "one", {"probe": 0.5, "lora": 2.0})
     table(1.0, 5, split=SPLIT).save(tmp_path / "mine.npz")
     found = jt.compare(f"{one}:lora", tmp_path / "mine.npz")
-    assert (found.split, found.metric) == ("test", "macro_f1")  # a foreign table has no criterion
+    assert (found.split, found.metric) == ("test", "accuracy")  # a foreign table has no criterion
     found = jt.compare(one)
     assert (found.split, found.metric) == ("test", "accuracy")
     assert list(found.measured) == ["probe", "lora"]
@@ -223,6 +223,83 @@ def test_runs_are_read_by_rung_with_their_metric_and_test_split(tmp_path):
     assert any("different hashes" in note for note in jt.compare(one, two).notes)
     found = jt.compare(one, f"mine={two}:lora", split="tune")
     assert found.pairs[0].comparison.difference.n == 30
+
+
+def foreign(path, rows, *, columns=("0", "1", "2"), labels=None):
+    """A CSV of id, label and logits, and nothing else."""
+    own = table(1.0, 5)
+    lines = [",".join(["id", "label", *(f"logits_{name}" for name in columns)])]
+    for row in np.flatnonzero(rows):
+        label = own.labels[row] if labels is None else labels[own.labels[row]]
+        lines.append(",".join(map(str, [own.ids[row], label, *own.logits[row][: len(columns)]])))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_foreign_table_of_id_label_and_logits_is_compared_with_the_runs_split_of_its_ids(
+    tmp_path,
+):
+    one = workdir(tmp_path / "one", {"probe": 0.5})
+    for rows, split in ((SPLIT == "test", "test"), (SPLIT == "tune", "tune")):
+        path = foreign(tmp_path / f"{split}.csv", rows)
+        for asked in (None, split):
+            for order in ((one, path), (path, one)):
+                found = jt.compare(*order, split=asked)
+                assert (found.split, found.metric) == (split, "accuracy")
+                notes = " ".join(found.notes)
+                assert f"{split} has no column 'split': its rows are compared with those" in notes
+                assert (
+                    f"numbers its classes: they are taken in the order of {list(CLASSES)}" in notes
+                )
+        assert run("compare", one, path, "--dry-run") == 0
+    own = jt.compare(one, {"f": table(1.0, 5, split=SPLIT)}).pairs[0].comparison
+    same = jt.compare(one, tmp_path / "test.csv").pairs[0].comparison
+    assert same.difference.value == own.difference.value
+    named = foreign(tmp_path / "named.csv", SPLIT == "test", columns=CLASSES, labels=CLASSES)
+    assert "numbers its classes" not in " ".join(jt.compare(one, named).notes)
+    with pytest.raises(EvaluationError, match=r"one of them only"):
+        jt.compare(one, tmp_path / "tune.csv", split="test")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (
+            SPLIT != "",
+            {},
+            r"its 120 ids are those of no split of .* \(ids: test 90, tune 30\): give",
+        ),
+        (
+            (SPLIT == "test") & (LABELS < 2),
+            {"columns": ("0", "1")},
+            "no column 'split', and its 60 ids are those of no split",
+        ),
+        (
+            SPLIT == "test",
+            {"columns": ("tech", "sport", "news"), "labels": CLASSES},
+            "have different classes: .*; name the columns by the same classes",
+        ),
+        (SPLIT == "test", {"labels": (1, 2, 0)}, "disagree on the label of id '0': 1 and 0"),
+    ],
+)
+def test_a_foreign_table_that_does_not_fit_is_refused_with_advice(tmp_path, rows, options, message):
+    one = workdir(tmp_path / "one", {"probe": 0.5})
+    with pytest.raises(EvaluationError, match=message):
+        jt.compare(one, foreign(tmp_path / "f.csv", rows, **options))
+
+
+def test_the_metric_is_said_where_no_run_or_two_runs_say_it(tmp_path):
+    one = workdir(tmp_path / "one", {"probe": 0.5})
+    two = workdir(tmp_path / "two", {"lora": 1.0}, metric="nll")
+    assert (
+        "by macro_f1, the usual metric of classification: the runs decided by accuracy and nll"
+        in jt.compare(one, two).notes
+    )
+    (two / "run.json").unlink()
+    assert jt.compare(one, two).metric == "accuracy"
+    (one / "run.json").unlink()
+    (note,) = [note for note in jt.compare(one, two).notes if note.startswith("by macro_f1")]
+    assert note.endswith("no run says by what it decided")
 
 
 def test_words_join_files_of_several_seeds(tmp_path):
@@ -286,7 +363,12 @@ def test_systems_that_are_none_or_share_a_name_are_refused(tmp_path):
     for words, error, message in (
         ([f"{one}:lor"], ConfigError, "has no rung 'lor'; nearest: 'lora'"),
         ([f"{one}:lora"], ConfigError, "needs two systems, and there is 1"),
-        ([f"{one}:lora", f"{one}:lora"], ConfigError, "several systems are called 'one:lora'"),
+        (
+            [f"{one}:lora", f"{one}:lora"],
+            ConfigError,
+            f"several systems are called 'one:lora'; name them, as in A={one}:lora B={one}:lora",
+        ),
+        ([f"a={one}:lora", f"a={one}:probe"], ConfigError, f"as in A={one}:lora B={one}:probe"),
         (
             [f"mine={one}"],
             ConfigError,
@@ -299,6 +381,8 @@ def test_systems_that_are_none_or_share_a_name_are_refused(tmp_path):
             systems.read([str(word) for word in words])
     with pytest.raises(ConfigError, match="not a int"):
         jt.compare(3, 4)
+    with pytest.raises(ConfigError, match=r"as in \{'A': table, 'B': table\}"):
+        jt.compare(table(1.0, 0), table(1.0, 1))
     several = [table(1.0, 0, split=np.resize(["x", "y"], N)), table(1.0, 1, split=SPLIT)]
     with pytest.raises(ConfigError, match="choose with --split"):
         jt.compare({"a": several[0], "b": several[0]})
