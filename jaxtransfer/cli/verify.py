@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "workdir",
         type=pathlib.Path,
-        help="of a finished ladder; exit status 0 if all matches, 1 if not, 2 if it holds no record",
+        help="of a finished ladder; exit status 0 if all matches, 1 if not, 2 if it holds no record that can be read",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -8,7 +8,6 @@ import contextlib
 import io
 import os
 import pathlib
-import tempfile
 import zipfile
 import zlib
 from typing import Any
@@ -150,23 +149,21 @@ def write(
         raise EvaluationError(
             f"{path}: {what} are kept in a file of {', '.join(suffixes)}; end the name {ending}"
         )
-    temporary = None
+    # Named by the file, so that what a killed process left is written over by the next one.
+    draft = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = file.name
+        with draft.open("wb") as file:
             if path.suffix == ".npz":
                 np.savez(file, allow_pickle=False, **columns)
             else:
                 _write_arrow(file, columns, path.suffix)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.replace(draft, path)
     except BaseException as error:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         if not isinstance(error, OSError):
             raise
         raise WorkdirError(

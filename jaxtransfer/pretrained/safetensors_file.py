@@ -7,11 +7,11 @@ offsets in bounds, without holes or overlaps, of the size that shape and dtype s
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxtransfer.errors import PretrainedError, nearest
+from jaxtransfer.json_text import unique_keys
 from jaxtransfer.pretrained.dtypes import SAFETENSORS
 from jaxtransfer.pretrained.names import shown
 
@@ -65,7 +65,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _header(path: Path, text: bytes) -> dict[str, tuple[np.dtype, tuple[int, ...], int, int]]:
     try:
-        raw = json.loads(text, object_pairs_hook=_without_duplicates)
+        raw = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise PretrainedError(
             f"{path}: its safetensors header is not valid JSON: {error}"
@@ -103,15 +103,6 @@ def _header(path: Path, text: bytes) -> dict[str, tuple[np.dtype, tuple[int, ...
     return header
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"repeated keys {repeated}")
-    return made
-
-
 def read_sharded(index: Path) -> dict[str, np.ndarray]:
     """Reads the shards that a `*.safetensors.index.json` lists, in the index's order.
 
@@ -120,9 +111,7 @@ def read_sharded(index: Path) -> dict[str, np.ndarray]:
         index disagree.
     """
     try:
-        weight_map = json.loads(index.read_bytes(), object_pairs_hook=_without_duplicates)[
-            "weight_map"
-        ]
+        weight_map = json.loads(index.read_bytes(), object_pairs_hook=unique_keys)["weight_map"]
         places = {str(name): str(shard) for name, shard in weight_map.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PretrainedError(

@@ -1,12 +1,12 @@
 """What a ladder has spent, over all the processes that worked on it, and whether anything is left."""
 
 import contextlib
-import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import cell_facts
 from jaxtransfer.protocol.acceptance import BudgetSettings
@@ -95,7 +95,7 @@ class Ledger:
         if not self._path.is_file():
             return 0.0
         try:
-            facts = json.loads(self._path.read_text(encoding="utf-8"))
+            facts = json_text.loads(self._path.read_text(encoding="utf-8"))
             check_document(facts, {"seconds": Annotated[float, Interval(0)]})
         except (ValueError, ConfigError) as error:
             raise WorkdirError(

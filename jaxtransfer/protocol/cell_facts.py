@@ -1,10 +1,10 @@
 """`cell.json`: what one run of one rung says of itself, checked where it is read."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol.checking import Interval, check_document
 
@@ -43,7 +43,7 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
     """
     path = directory / FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json_text.loads(path.read_text(encoding="utf-8"))
         check_document(facts, KINDS)
         _check_own(directory, facts)
     except (ValueError, ConfigError) as error:

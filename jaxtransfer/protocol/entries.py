@@ -4,12 +4,12 @@ Each decision is reduced to the facts that an index shows and counts; nothing is
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import account, manifest, record
@@ -322,7 +322,7 @@ def _run(directory: pathlib.Path) -> SingleRun | Unfinished:
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WorkdirError(f"{path.name} is damaged: {error}") from None
     if not isinstance(found, dict):

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol import record
 from jaxtransfer.protocol.workdir import write_json
@@ -30,9 +31,15 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
     its canonical JSON.
 
     Raises:
-      WorkdirError: if there is no record, or the manifest cannot be written.
+      WorkdirError: if there is no record, a file is a symbolic link, or the manifest cannot be written.
     """
     document = record.read(workdir)
+    links = [name for name in _walk(workdir) if (workdir / name).is_symlink() and name != FILE]
+    if links:
+        raise WorkdirError(
+            f"{workdir / links[0]} is a symbolic link, whose content can change without the directory: put what it"
+            " points to in its place, and the same command goes on"
+        )
     write_json(
         workdir / FILE,
         {
@@ -76,7 +83,7 @@ def read(workdir: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise WorkdirError(f"{FILE} is missing: run the ladder again on its directory to write it")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WorkdirError(f"{FILE} is damaged: {error}") from None
     if not isinstance(found, dict):
@@ -126,7 +133,9 @@ def changes(workdir: pathlib.Path, manifest: Mapping[str, Any]) -> dict[str, str
     listed, present = manifest["files"], set(covered(workdir))
     wrong = {}
     for name in sorted({*listed, *present}):
-        if name not in present:
+        if (workdir / name).is_symlink():
+            wrong[name] = "a symbolic link, and no file of the directory itself"
+        elif name not in present:
             wrong[name] = "missing, though the manifest lists it"
         elif name not in listed:
             wrong[name] = "not in the manifest: it was added afterwards"
@@ -161,8 +170,11 @@ def _walk(workdir: pathlib.Path) -> Iterator[str]:
         place = pathlib.Path(folder).relative_to(workdir)
         skipped = UNCOVERED if place == pathlib.Path() else ()
         folders[:] = [name for name in folders if not name.startswith(".") and name not in skipped]
+        # A link to a folder is not followed, and stands for itself.
+        names += [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in names:
             path = (place / name).as_posix()
             is_draft = name.startswith(".") or name.endswith(".part")
-            if not is_draft and path not in (FILE, record.FILE):
+            is_own = path in (FILE, record.FILE) and not (workdir / path).is_symlink()
+            if not is_draft and not is_own:
                 yield path

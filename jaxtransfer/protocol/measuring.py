@@ -1,11 +1,11 @@
 """Measures predictions that a run has written: one table, or all of a work directory, split by split."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.definition import Definition, Measured
 from jaxtransfer.evaluation.metrics import measure
@@ -129,7 +129,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WorkdirError(f"{path} is damaged: {error}") from None
     if not isinstance(found, dict):

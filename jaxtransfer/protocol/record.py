@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.protocol import account
 from jaxtransfer.protocol.decision import Comparison, Verdict
@@ -116,7 +117,7 @@ def read(workdir: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise WorkdirError(f"{workdir} holds no {FILE}: {_instead(workdir)}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        found = json_text.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WorkdirError(f"{path} is damaged: {error}") from None
     if not isinstance(found, dict):
@@ -143,10 +144,6 @@ def check_schema(record: Mapping[str, Any], place: str, schemas: Sequence[int] =
         f"{place} has schema {found!r}, this version reads schema {known} here: {way} (jaxtransfer"
         f" {by or 'of unknown version'})"
     )
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"it holds {constant}, which is not JSON")
 
 
 def _instead(workdir: pathlib.Path) -> str:

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import account, cells, deciding, frozen, plan
@@ -108,7 +109,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise WorkdirError(f"{path.name} is missing")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WorkdirError(f"{path.name} is damaged: {error}") from None
     if not isinstance(found, dict):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtransfer import json_text
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import journal
 from jaxtransfer.protocol.checking import check_document
@@ -146,7 +147,7 @@ def read_run(workdir: pathlib.Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.loads(path.read_text(encoding="utf-8"))
         check_document(found, _KINDS, partial=True)
     except (ValueError, ConfigError) as error:
         raise WorkdirError(

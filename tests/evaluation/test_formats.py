@@ -289,3 +289,11 @@ def test_a_parquet_file_that_is_none_is_refused_by_name(tmp_path):
     parquet.write_table(table, tmp_path / "u.parquet")
     with pytest.raises(EvaluationError, match="column 'id', row 1: there is no value"):
         load_table(tmp_path / "u.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv"])
+def test_a_draft_that_a_killed_process_left_is_written_over(tmp_path, suffix):
+    (tmp_path / f"table.{suffix}.part").write_bytes(b"half")
+    path = TABLES[0].save(tmp_path / f"table.{suffix}")
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert len(Predictions.load(path)) == 3

@@ -33,7 +33,7 @@ def edit(path, **changed):
         ({"tuning": {"metric": "macro_f1"}}, "the key 'tuning.value' is missing"),
         (
             {"tuning": {"metric": "macro_f1", "value": float("nan")}},
-            "tuning.value must be a finite",
+            "it holds NaN, which is not JSON",
         ),
         ({"rules": None}, "rules must be a sequence"),
         ({"rules": [1]}, "rules[0] must be a sequence"),
