@@ -5,7 +5,6 @@ Each function is a short composition of the layers below, for when the defaults 
 
 import inspect
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -14,8 +13,8 @@ import jax
 from jaxtransfer.adapt import LoRA, Method, package
 from jaxtransfer.adapt.adapted import Statistics
 from jaxtransfer.data.examples import Examples
-from jaxtransfer.errors import ConfigError, DataError, nearest
-from jaxtransfer.evaluation.definition import Measured
+from jaxtransfer.errors import ConfigError, DataError, WorkdirError, nearest
+from jaxtransfer.evaluation.definition import Definition, Measured
 from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.evaluation.rows import Rows
 from jaxtransfer.fitted import Classifier, Ensemble, Fitted, load_fitted, member_directories
@@ -25,7 +24,7 @@ from jaxtransfer.models.model import Model, Predictor, with_head, without_head
 from jaxtransfer.objectives import Objective, cross_entropy
 from jaxtransfer.optim import Group
 from jaxtransfer.pretrained.fingerprint import fingerprint
-from jaxtransfer.protocol.checking import check
+from jaxtransfer.protocol.checking import check, check_path
 from jaxtransfer.protocol.comparing import compare as compare
 from jaxtransfer.protocol.measuring import load_tables, measure_split, measure_tables
 from jaxtransfer.protocol.sections import Count, Rate, Seed, Weight
@@ -49,9 +48,9 @@ def load(
 
     Raises:
       PretrainedError: if there is no such model (naming the nearest), or a file does not fit it.
-      ConfigError: if an option is unknown, or not one of an adapter or a model.
+      ConfigError: if the source is no path, or an option is unknown, or not one of an adapter or a model.
     """
-    path = pathlib.Path(uri_or_file)
+    path = check_path("what load takes", uri_or_file)
     members = member_directories(path)
     if package.is_package(path) or members:
         if options:
@@ -105,8 +104,9 @@ def fit(
     Raises:
       DataError: if labels do not fit inputs, one is missing, two differ in type alone (1 and '1'), or
         there are fewer than two classes.
-      ConfigError: if the model is none, or an option is unknown (naming the nearest) or out of its
-        range.
+      ConfigError: if the model, method, objective or workdir is none, or an option is unknown (naming the
+        nearest) or out of its range.
+      WorkdirError: if the workdir is a file.
       AdaptationError: if the method cannot act on the model.
       TrainingError: if the loss is no finite number.
     """
@@ -132,6 +132,12 @@ def fit(
         if not grid:
             raise ConfigError(f"method {method.name!r} suggests no learning rate; give one")
         rate = grid[len(grid) // 2]
+    if objective is not None and not isinstance(objective, Objective):
+        raise ConfigError(
+            f"objective must be one such as Objective((cross_entropy(),)), not {objective!r}"
+        )
+    if workdir is not None and check_path("workdir", workdir).is_file():
+        raise WorkdirError(f"workdir {os.fspath(workdir)} is a file; choose another")
     phases = method.phases()
     recipes = [
         Recipe(
@@ -216,12 +222,14 @@ def evaluate(
     Raises:
       DataError: if a fitted model is given without inputs and labels, or a table with them; if the
         split is missing for a table with several, or given for a fitted model.
-      ConfigError: if the model is not fitted.
+      ConfigError: if the model is not fitted, or an argument is of another type.
       EvaluationError: if a metric or split is unknown, or a table is malformed.
       WorkdirError: if a directory holds no predictions.
     """
-    if isinstance(metrics, str):
+    if isinstance(metrics, str | Definition):
         metrics = (metrics,)
+    if metrics is not None and not isinstance(metrics, Sequence):
+        raise ConfigError(f"metrics must be a name or a sequence of names, not {metrics!r}")
     if isinstance(what, Model):
         raise ConfigError(
             f"evaluate takes a fitted model, and {what.name!r} has learned no classes yet: fit it first,"
@@ -244,8 +252,9 @@ def evaluate(
     if isinstance(what, Rows):
         tables = [what]
     else:
-        tables = load_tables(pathlib.Path(what))
-        if pathlib.Path(what).is_dir():
+        path = check_path("what evaluate takes, where it is no table and no fitted model,", what)
+        tables = load_tables(path)
+        if path.is_dir():
             return measure_tables(tables, split, metrics, confidence=confidence)
     (table,) = tables
     if split is None and table.split is not None and len(set(table.split)) > 1:

@@ -20,6 +20,7 @@ from jaxtransfer.evaluation.probabilities import mean_log_probabilities
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.given import ClassLabel, checked, labelled, listed
 from jaxtransfer.models.model import Model
+from jaxtransfer.protocol.checking import check_path
 from jaxtransfer.train.predict import predict as predict_logits
 
 UNLABELLED_BATCH = 25
@@ -88,8 +89,13 @@ class Fitted(Classifier):
         )
 
     def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
-        """Saves what was trained as a shareable directory; the base is named by URI and hash."""
-        return package.save(self.adapted, directory, classes=self.classes, base_hash=self.base_hash)
+        """Saves what was trained as a shareable directory; the base is named by URI and hash.
+
+        Raises:
+          ConfigError: if the directory is no path.
+        """
+        path = check_path("directory", directory)
+        return package.save(self.adapted, path, classes=self.classes, base_hash=self.base_hash)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,8 +135,9 @@ class Ensemble(Classifier):
 
         Raises:
           PretrainedError: if the directory holds anything else.
+          ConfigError: if it is no path.
         """
-        path = pathlib.Path(directory)
+        path = check_path("directory", directory)
         names = [f"member{index}" for index in range(len(self.members))]
         others = sorted({one.name for one in path.iterdir()} - set(names)) if path.is_dir() else []
         if others:

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ def checked(inputs: Any) -> Any:
     """
     if isinstance(inputs, str | bytes):
         raise DataError(f"inputs is one text, {inputs[:40]!r}; give a list of texts")
+    if isinstance(inputs, Mapping):
+        raise DataError(
+            f"inputs is a {type(inputs).__name__}, whose keys are no positions; give a list"
+        )
     if not hasattr(inputs, "__len__") or not hasattr(inputs, "__getitem__"):
         raise DataError(f"inputs is a {type(inputs).__name__}; give a list or an array")
     return inputs

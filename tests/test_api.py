@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import jaxtransfer as jt
+from jaxtransfer.data.source import from_arrays
 from jaxtransfer.errors import (
     AdaptationError,
     ConfigError,
@@ -21,6 +22,7 @@ from jaxtransfer.errors import (
     PretrainedError,
     WorkdirError,
 )
+from jaxtransfer.evaluation.table import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +178,66 @@ ONE_TEXT = "give a list of texts"
             ConfigError,
             "learning_rate must be a finite number, not nan",
         ),
+        (lambda m, f: f.predict({"a": 1}), DataError, "inputs is a dict, whose keys are no pos"),
+        (lambda m, f: f.save(None), ConfigError, "directory must be a path, not None"),
+        (lambda m, f: jt.Ensemble(members=(f,)).save(3), ConfigError, "must be a path, not 3"),
+        *(
+            (lambda m, f, options=options: jt.fit(m, ["a", "b"], ["x", "y"], **options), *expected)
+            for options, *expected in (
+                ({"objective": 3}, ConfigError, r"objective must be one such as Objective"),
+                ({"workdir": 3}, ConfigError, "workdir must be a path, not 3"),
+                ({"workdir": __file__}, WorkdirError, "is a file; choose another"),
+            )
+        ),
+        *(
+            (lambda m, f, what=what: jt.load(what), ConfigError, "load takes must be a path, not")
+            for what in (None, 3, ["a"], "")
+        ),
+        *(
+            (lambda m, f, what=what: jt.evaluate(what), ConfigError, "must be a path, not")
+            for what in (None, 3, [], {}, b"a.csv", np.zeros(3), "")
+        ),
+        *(
+            (lambda m, f, what=what: jt.load_table(what), ConfigError, "load_table takes a mapping")
+            for what in (None, 3, "x")
+        ),
+        (lambda m, f: jt.deduplicate(["a"]), DataError, "deduplicate takes a table"),
+        (lambda m, f: jt.stratified_split(None, {}, 0), DataError, "takes a table"),
     ],
 )
 def test_misuse_is_said_with_the_way_out(tiny_bert, fitted, call, error, message):
     with pytest.raises(error, match=message):
         call(jt.load(tiny_bert), fitted)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seed", "message"),
+    [
+        (None, 0, "the sizes are None; give a mapping"),
+        (["train"], 0, "give a mapping"),
+        ({"train": 2}, "x", "seed 'x' is none"),
+        ({"train": 2}, -1, "seed -1 is none"),
+    ],
+)
+def test_splits_of_no_sizes_or_seed_are_refused(sizes, seed, message):
+    table = from_arrays(["a", "b", "c", "d"], ["x", "y", "x", "y"])
+    with pytest.raises(DataError, match=message):
+        jt.stratified_split(table, sizes, seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": 3}, "metrics must be a name or a sequence of names, not 3"),
+        ({"metrics": [3]}, "unknown metric 3 of classification"),
+        ({"confidence": "x"}, "confidence 'x' is not between 0 and 1"),
+        ({"confidence": None}, "confidence None is not"),
+    ],
+)
+def test_metrics_and_confidences_that_are_none_are_refused(options, message):
+    table = Predictions(ids=["a", "b"], labels=[0, 1], logits=np.eye(2), classes=("x", "y"))
+    with pytest.raises(jt.JaxTransferError, match=message):
+        jt.evaluate(table, **options)
 
 
 def test_one_metric_can_be_named_alone(fitted, topics):
@@ -212,6 +269,10 @@ def test_a_path_is_evaluated_as_on_the_command_line(tmp_path):
 
 
 def test_unknown_and_impossible_options_of_a_model_are_named(tiny_bert):
+    with pytest.raises(
+        ConfigError, match=r"tokenizer must be the path of a tokenizer\.json, not 3"
+    ):
+        jt.load(tiny_bert, tokenizer=3)
     for options, message in (
         ({"max_len": 3}, "no option 'max_len'; nearest: 'max_length'"),
         ({"max_length": "12"}, "max_length must be an integer, not '12'"),

@@ -393,6 +393,27 @@ def test_other_mistakes_are_messages_too(config, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("index", ""),
+        ("index", ".", "--out", ""),
+        ("verify", ""),
+        ("report", ""),
+        ("evaluate", ""),
+        ("compare", "", ""),
+        ("ladder", "--config", "c.py", "--workdir", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_current_directory(words, capsys):
+    try:
+        status = run(*words)
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 2
+    assert "an empty path; the current directory is ." in capsys.readouterr().err
+
+
 def test_a_full_disk_is_said_and_what_is_finished_is_kept(config, tmp_path, capsys, monkeypatch):
     from jaxtransfer.protocol import cells
 

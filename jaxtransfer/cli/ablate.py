@@ -1,10 +1,9 @@
 """`jaxtransfer ablate`: change a rung's components one at a time, and say what each is worth."""
 
 import argparse
-import pathlib
 import shlex
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 from jaxtransfer.host_memory import keep_freed_memory
 
 SUMMARY = "change a rung's components one at a time, paired over seeds and examples"
@@ -14,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
     config_words.document(parser)
     parser.add_argument(
-        "--workdir", required=True, type=pathlib.Path, help="where everything is written"
+        "--workdir", required=True, type=paths.path, help="where everything is written"
     )
     parser.add_argument(
         "--component",

@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import pathlib
 import shlex
 import sys
 from typing import Any
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.host_memory import keep_freed_memory
 
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config_words.document(parser)
     parser.add_argument(
         "--workdir",
-        type=pathlib.Path,
+        type=paths.path,
         help="where diagnosis.json and recommended.py are written (default: they are not)",
     )
     parser.add_argument(

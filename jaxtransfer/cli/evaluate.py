@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import pathlib
 import sys
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 
 SUMMARY = "print the metrics of predictions, with their intervals"
 
@@ -15,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "tables",
         nargs="+",
-        type=pathlib.Path,
+        type=paths.path,
         help="predictions (.npz, .parquet or .csv), or work directories",
     )
     parser.add_argument(

@@ -1,12 +1,11 @@
 """`jaxtransfer examine`: corruptions, outliers, slices, labels and cost of a finished ladder's rung."""
 
 import argparse
-import pathlib
 import shlex
 import sys
 from typing import Any
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.host_memory import keep_freed_memory
 
@@ -17,7 +16,7 @@ SUMMARY = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
-    parser.add_argument("workdir", type=pathlib.Path)
+    parser.add_argument("workdir", type=paths.path)
     parser.add_argument("--rung", help="name of the rung (default: the one chosen)")
     parser.add_argument(
         "--outliers",

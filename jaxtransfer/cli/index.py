@@ -1,9 +1,8 @@
 """`jaxtransfer index`: one page over all records and runs of a folder."""
 
 import argparse
-import pathlib
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 
 SUMMARY = (
     "write one offline page over all records and runs of a folder, with what they say together"
@@ -12,10 +11,10 @@ SUMMARY = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
-    parser.add_argument("folder", type=pathlib.Path, help="of work directories, at any depth")
+    parser.add_argument("folder", type=paths.path, help="of work directories, at any depth")
     parser.add_argument(
         "--out",
-        type=pathlib.Path,
+        type=paths.path,
         metavar="FILE",
         help="the page (default: index.html in the folder); its links are relative",
     )

@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import pathlib
 from typing import Any
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 
 SUMMARY = "fit a drift monitor on a reference, and check batches against it"
 
@@ -18,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit = _action(actions, "fit", _fit, "fit a monitor on examples that trained nothing")
     fit.add_argument(
         "reference",
-        type=pathlib.Path,
+        type=paths.path,
         help=".npz with id and any of features, logits, input_NAME; label if there are labels",
     )
-    fit.add_argument("--out", required=True, type=pathlib.Path, help="the monitor's file (.npz)")
+    fit.add_argument("--out", required=True, type=paths.path, help="the monitor's file (.npz)")
     fit.add_argument(
         "--false-alarms",
         type=float,
@@ -40,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "look at batches, in order, and keep what was seen; exit status 1 if the monitor stands"
         " alarmed, 0 if not",
     )
-    check.add_argument("monitor", type=pathlib.Path, help="the file of monitor fit")
-    check.add_argument("batches", nargs="+", type=pathlib.Path, help=".npz, one look each")
+    check.add_argument("monitor", type=paths.path, help="the file of monitor fit")
+    check.add_argument("batches", nargs="+", type=paths.path, help=".npz, one look each")
     check.add_argument("--split", help=split)
     check.add_argument("--dry-run", action="store_true", help="do not count these looks")
     check.add_argument("--json", action="store_true", help="print JSON")

@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 from jaxtransfer.errors import ConfigError
 
 SUMMARY = "write a commented config for your own texts, images or table"
@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the config; folders are named by it")
     parser.add_argument(
         "--data",
-        type=pathlib.Path,
+        type=paths.path,
         help="the data, which are looked at (default: their usual form)",
     )
     parser.add_argument("--text", metavar="COLUMN", help="column of the texts, if several may be")
     parser.add_argument("--label", metavar="COLUMN", help="column of the labels, if several may be")
-    parser.add_argument("--out", type=pathlib.Path, help="file to write (default: configs/NAME.py)")
+    parser.add_argument("--out", type=paths.path, help="file to write (default: configs/NAME.py)")
 
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:

@@ -1,16 +1,15 @@
 """`jaxtransfer report`: write the report of a finished ladder anew."""
 
 import argparse
-import pathlib
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 
 SUMMARY = "write report.html of a finished ladder anew"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
-    parser.add_argument("workdir", type=pathlib.Path)
+    parser.add_argument("workdir", type=paths.path)
 
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:

@@ -1,11 +1,10 @@
 """`jaxtransfer sweep`: search a rung's parameters on one half of validation."""
 
 import argparse
-import pathlib
 import shlex
 from typing import Any
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 from jaxtransfer.host_memory import keep_freed_memory
 
 SUMMARY = (
@@ -17,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
     config_words.document(parser)
     parser.add_argument(
-        "--workdir", required=True, type=pathlib.Path, help="where everything is written"
+        "--workdir", required=True, type=paths.path, help="where everything is written"
     )
     parser.add_argument("--rung", required=True, help="name of the rung, as in config.methods")
     parser.add_argument(

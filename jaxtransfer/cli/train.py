@@ -1,10 +1,9 @@
 """`jaxtransfer train`: train one rung of a config."""
 
 import argparse
-import pathlib
 from typing import Any
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 from jaxtransfer.host_memory import keep_freed_memory
 
 SUMMARY = "train one rung of a config, and write predictions and adapter"
@@ -14,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
     config_words.document(parser)
     parser.add_argument(
-        "--workdir", required=True, type=pathlib.Path, help="where everything is written"
+        "--workdir", required=True, type=paths.path, help="where everything is written"
     )
     parser.add_argument("--rung", required=True, help="name of the rung, as in config.methods")
     parser.add_argument("--learning-rate", type=float, help="default: the first of the rung's grid")

@@ -2,9 +2,8 @@
 
 import argparse
 import json
-import pathlib
 
-from jaxtransfer.cli import config_words
+from jaxtransfer.cli import config_words, paths
 
 SUMMARY = "recompute a record from its tables, and check every file against its manifest"
 
@@ -13,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the verb takes."""
     parser.add_argument(
         "workdir",
-        type=pathlib.Path,
+        type=paths.path,
         help="of a finished ladder; exit status 0 if all matches, 1 if not, 2 if it holds no record that can be read",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -60,6 +60,10 @@ def deduplicate(table: Table, *, conflicts: str = "keep") -> tuple[Table, Duplic
     Raises:
       DataError: if `conflicts` is neither 'keep' nor 'drop'.
     """
+    if not isinstance(table, Table):
+        raise DataError(
+            f"deduplicate takes a table, as load_table gives it, not a {type(table).__name__}"
+        )
     if conflicts not in ("keep", "drop"):
         raise DataError(f"conflicts is {conflicts!r}; choose 'keep' or 'drop'")
     by_content: dict[str, list[int]] = defaultdict(list)

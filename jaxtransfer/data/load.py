@@ -36,6 +36,11 @@ def load_table(config: Mapping[str, Any]) -> Table:
       DataError: as the loader does.
       PretrainedError: if a URI cannot be resolved.
     """
+    if not hasattr(config, "keys"):
+        raise ConfigError(
+            f"load_table takes a mapping with 'kind' and 'path', such as {{'kind': 'csv', 'path': 'a.csv'}}, not"
+            f" {config!r}; a file of predictions is read by Predictions.load"
+        )
     options = {key: config[key] for key in config}
     if "kind" not in options:
         raise ConfigError(f"the data configuration lacks 'kind'; it is one of {list(LOADERS)}")

@@ -115,12 +115,22 @@ def stratified_split(
       The splits, and the remaining examples as `rest`, in the table's order.
 
     Raises:
-      DataError: if the table has no labels or an empty class, a share is not one example, a class has
+      DataError: if an argument is of another type; if the table has no labels or an empty class, a share is not one example, a class has
         fewer examples than asked of it (naming class, asked and available), or all splits together
         exceed the table.
     """
+    if not isinstance(table, Table):
+        raise DataError(
+            f"stratified_split takes a table, as load_table gives it, not a {type(table).__name__}"
+        )
     if table.labels is None:
         raise DataError("the table has no labels to stratify by")
+    if not hasattr(budgets, "items"):
+        raise DataError(
+            f"the sizes are {budgets!r}; give a mapping, such as {{'train': 100, 'test': 0.2}}"
+        )
+    if not isinstance(seed, numbers.Integral) or seed < 0:
+        raise DataError(f"seed {seed!r} is none; give an integer, at least 0")
     counts = _sizes(budgets, len(table))
     equal = {NESTED} & set(counts) if balanced is None else set(balanced)
     if not equal <= set(counts):

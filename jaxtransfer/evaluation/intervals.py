@@ -6,6 +6,7 @@ replicates at once. Which of them covers what it claims is measured in
 """
 
 import math
+import numbers
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -291,8 +292,8 @@ def cut(interval: tuple[float, float], bounds: tuple[float, float]) -> tuple[flo
 
 def check_confidence(confidence: float) -> None:
     """Raises EvaluationError unless the confidence is between 0 and 1, as 0.95 is."""
-    if not 0 < confidence < 1:
-        raise EvaluationError(f"confidence {confidence} is not between 0 and 1")
+    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+        raise EvaluationError(f"confidence {confidence!r} is not between 0 and 1")
 
 
 def _normal_quantile(level: float) -> float:

@@ -104,8 +104,9 @@ def definition(name: str | Definition, kind: str = "classification") -> Definiti
             raise EvaluationError(f"metric {name.name!r} measures {name.kind}, not {kind}")
         return name
     known = METRICS[kind]
-    if name not in known:
-        raise EvaluationError(f"unknown metric {name!r} of {kind}; nearest: {nearest(name, known)}")
+    if not isinstance(name, str) or name not in known:
+        close = nearest(str(name), known)
+        raise EvaluationError(f"unknown metric {name!r} of {kind}; nearest: {close}")
     return known[name]
 
 

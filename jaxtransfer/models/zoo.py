@@ -140,6 +140,8 @@ def load(
     """
     for name in unknown:
         raise ConfigError(f"a model has no option {name!r}; nearest: {nearest(name, OPTIONS)}")
+    if tokenizer is not None and not isinstance(tokenizer, str | os.PathLike):
+        raise ConfigError(f"tokenizer must be the path of a tokenizer.json, not {tokenizer!r}")
     _check_numbers(max_length=max_length, image_size=image_size, dropout=dropout)
     text = os.fspath(source)
     entry = ZOO.get(text)

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import numbers
 import os
+import pathlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -98,6 +99,17 @@ def check(place: str, value: Any, kind: Any) -> Any:
         items = check_section(place, value)
         return {key: check(f"{place}.{key}", item, arguments[1]) for key, item in items.items()}
     return _scalar(place, value, kind)
+
+
+def check_path(place: str, value: Any) -> pathlib.Path:
+    """A path from a caller of the front door.
+
+    Raises:
+      ConfigError: if it is none, or empty.
+    """
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise _wrong(place, value, "a path")
+    return pathlib.Path(os.fspath(value))
 
 
 def check_section(place: str, value: Any, known: Iterable[str] | None = None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ show.
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -157,8 +158,8 @@ def asked(
     Raises:
       EvaluationError: if the metric is unknown or a simulation, or the margin is out of range.
     """
-    if not 0 <= margin < math.inf:
-        raise EvaluationError(f"margin {margin} is no difference that counts; give 0 or more")
+    if not isinstance(margin, numbers.Real) or not 0 <= margin < math.inf:
+        raise EvaluationError(f"margin {margin!r} is no difference that counts; give 0 or more")
     if noninferior and not margin:
         raise EvaluationError(
             "non-inferiority is by a margin: give the loss that you accept, --margin above 0"

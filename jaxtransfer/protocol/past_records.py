@@ -52,6 +52,8 @@ def read(directory: str, facts: Mapping[str, Fact], own: pathlib.Path) -> PastRe
     Raises:
       ConfigError: if there is no such directory, or a record in it is damaged, naming it.
     """
+    if not directory:
+        raise ConfigError("config.records is an empty path; the current directory is .")
     root = pathlib.Path(directory)
     if not root.is_dir():
         raise ConfigError(f"config.records {directory!r} is no directory")
@@ -86,6 +88,14 @@ def conditions(record: Mapping[str, Any]) -> tuple[str, float]:
     return str(kind), float(labels)
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, KeyError):
+        return f"the key {error} is missing"
+    return str(error) if isinstance(error, ValueError | OSError) else "a value is of another kind"
+
+
 def _is_near(labels: float, here: Any) -> bool:
     return labels <= NEAR * here and here <= NEAR * labels
 
@@ -103,5 +113,5 @@ def _summary(path: pathlib.Path) -> tuple[str, float, set[str], str]:
         return kind, labels, set(climbed.values()), climbed[record["chosen"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"config.records: {path} is no record that can be read ({error!r}); take it out of the directory"
+            f"config.records: {path} is no record that can be read ({_reason(error)}); take it out of the directory"
         ) from error

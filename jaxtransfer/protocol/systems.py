@@ -143,6 +143,8 @@ def _named(name: str, value: Any) -> System:
 
 
 def _systems_of(word: str) -> list[System]:
+    if not word:
+        raise ConfigError("a system is an empty path; the current directory is .")
     name, rest = "", word
     if not pathlib.Path(word).exists():
         before, equals, after = word.partition("=")

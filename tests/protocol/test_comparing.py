@@ -351,6 +351,11 @@ def test_tables_of_different_kinds_are_refused():
         ({"noninferior": True}, "--margin above 0"),
         ({"split": "tset"}, "to select 'tset' from"),
         ({"confidence": 1.5}, "confidence"),
+        ({"confidence": "x"}, "confidence 'x' is not between 0 and 1"),
+        ({"metric": 3}, "unknown metric 3 of classification"),
+        ({"metric": ["accuracy"]}, r"unknown metric \['accuracy'\] of classification"),
+        ({"margin": "x"}, "margin 'x' is no difference that counts"),
+        ({"margin": None}, "margin None is no difference that counts"),
     ],
 )
 def test_what_is_asked_wrongly_is_refused(options, message):

@@ -51,7 +51,12 @@ def test_the_ladders_own_record_does_not_count(tmp_path):
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigError, match="is no directory"):
         read(str(tmp_path / "none"), HERE, tmp_path)
+    with pytest.raises(ConfigError, match="is an empty path"):
+        read("", HERE, tmp_path)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "record.json").write_text('{"config": {}}')
-    with pytest.raises(ConfigError, match=r"bad/record.json is no record"):
-        read(str(tmp_path), HERE, tmp_path / "own")
+    for content in (b'{"config": {}}', b"\xff", b"[]", b"{"):
+        (tmp_path / "bad" / "record.json").write_bytes(content)
+        with pytest.raises(ConfigError, match=r"bad/record.json is no record .*; take it out") as e:
+            read(str(tmp_path), HERE, tmp_path / "own")
+        assert "Error(" not in str(e.value)
