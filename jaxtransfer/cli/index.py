@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     page, entries = indexing.write_index(arguments.folder, arguments.out)
     for one in entries.damaged:
         print(f"damaged: {one.directory}: {one.reason}")
+    for copy in entries.copies:
+        print(f"copy: {copy.directory}: holds the record of {copy.of}, which is counted once")
     print(
         f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.unfinished)} not"
         f" finished, {len(entries.damaged)} damaged"

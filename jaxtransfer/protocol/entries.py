@@ -51,6 +51,7 @@ class Decision:
       input: `text`, `image` or `array`.
       labels_per_class: training examples of the smallest class; of an older record, the mean over classes.
       imbalance: examples of the largest class over those of the smallest, in all data.
+      record_hash: of the record; the same record in two places is one decision.
       data_hash: of the data; decisions on the same data are not independent.
       recommended: rungs of its `diagnosis.json`, the one to try first in front; None without one.
       examination: sentences of its `examination.json`; None without one.
@@ -77,6 +78,7 @@ class Decision:
     train: int
     imbalance: float
     seeds: int
+    record_hash: str
     data_hash: str
     recommended: tuple[str, ...] | None
     examination: tuple[str, ...] | None
@@ -117,13 +119,22 @@ class Damaged:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A directory whose record is that of an earlier one."""
+
+    directory: pathlib.Path
+    of: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Entries:
-    """All that a folder holds, each kind in the order of its path."""
+    """All that a folder holds, each kind in the order of its path; the same record is one decision and copies of it."""
 
     decisions: tuple[Decision, ...]
     runs: tuple[SingleRun, ...]
     unfinished: tuple[Unfinished, ...]
     damaged: tuple[Damaged, ...]
+    copies: tuple[Copy, ...] = ()
 
 
 Entry = Decision | SingleRun | Unfinished | Damaged
@@ -142,11 +153,20 @@ def find(root: pathlib.Path) -> Entries:
         raise WorkdirError(
             f"{root} holds no record and no run: give the folder of your work directories"
         )
+    decisions = [one for one in found if isinstance(one, Decision)]
+    first: dict[str, Decision] = {}
+    for one in decisions:
+        first.setdefault(one.record_hash, one)
     return Entries(
-        decisions=tuple(one for one in found if isinstance(one, Decision)),
+        decisions=tuple(first.values()),
         runs=tuple(one for one in found if isinstance(one, SingleRun)),
         unfinished=tuple(one for one in found if isinstance(one, Unfinished)),
         damaged=tuple(one for one in found if isinstance(one, Damaged)),
+        copies=tuple(
+            Copy(directory=one.directory, of=first[one.record_hash].directory)
+            for one in decisions
+            if first[one.record_hash] is not one
+        ),
     )
 
 
@@ -205,6 +225,7 @@ def _decision(directory: pathlib.Path) -> Decision:
         train=int(document["data"]["splits"]["train"]),
         imbalance=max(counts) / min(counts),
         seeds=len(document["config"]["seeds"]),
+        record_hash=manifest.digest(document),
         data_hash=str(document["hashes"]["data"]),
         recommended=_recommended(directory / DIAGNOSIS),
         examination=_examination(directory / EXAMINATION),

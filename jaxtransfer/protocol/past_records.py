@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxtransfer.errors import ConfigError
+from jaxtransfer.protocol import manifest
 from jaxtransfer.protocol.facts import Fact
 
 NEAR = 4.0
@@ -47,7 +48,7 @@ class PastRecords:
 
 
 def read(directory: str, facts: Mapping[str, Fact], own: pathlib.Path) -> PastRecords:
-    """Reads every `record.json` below a directory but the work directory's own.
+    """Reads every `record.json` below a directory but the work directory's own; copies of one count once.
 
     Raises:
       ConfigError: if there is no such directory, or a record in it is damaged, naming it.
@@ -59,12 +60,16 @@ def read(directory: str, facts: Mapping[str, Fact], own: pathlib.Path) -> PastRe
         raise ConfigError(f"config.records {directory!r} is no directory")
     tried: dict[str, int] = {}
     won: dict[str, int] = {}
+    seen: set[str] = set()
     found = similar = 0
     for path in sorted(root.rglob("record.json")):
         if path.resolve() == (own / "record.json").resolve():
             continue
+        digest, (kind, labels, methods, winner) = _summary(path)
+        if digest in seen:
+            continue
+        seen.add(digest)
         found += 1
-        kind, labels, methods, winner = _summary(path)
         if kind != facts["input"] or not _is_near(labels, facts["labels_per_class"]):
             continue
         similar += 1
@@ -100,8 +105,8 @@ def _is_near(labels: float, here: Any) -> bool:
     return labels <= NEAR * here and here <= NEAR * labels
 
 
-def _summary(path: pathlib.Path) -> tuple[str, float, set[str], str]:
-    """Kind of input, labels per class, methods climbed, and the method chosen."""
+def _summary(path: pathlib.Path) -> tuple[str, tuple[str, float, set[str], str]]:
+    """Digest; kind of input, labels per class, methods climbed, and the method chosen."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         kind, labels = conditions(record)
@@ -110,7 +115,8 @@ def _summary(path: pathlib.Path) -> tuple[str, float, set[str], str]:
             for rung in record["rungs"]
             if rung["decision"] != "reference"
         }
-        return kind, labels, set(climbed.values()), climbed[record["chosen"]]
+        chosen = climbed[record["chosen"]]
+        return manifest.digest(record), (kind, labels, set(climbed.values()), chosen)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"config.records: {path} is no record that can be read ({_reason(error)}); take it out of the directory"

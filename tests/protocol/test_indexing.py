@@ -101,6 +101,22 @@ def test_the_page_lists_links_and_counts(folder, capsys):
         assert text in page
 
 
+def test_the_same_record_in_several_directories_is_counted_once(decided, tmp_path, capsys):
+    for name in ("a", "b/c", "d"):
+        shutil.copytree(decided, tmp_path / "runs" / name)
+    rewrite(tmp_path / "runs/d", lambda record: record.update(created="2026-01-01T00:00:00+00:00"))
+    found = entries.find(tmp_path / "runs")
+    assert [one.directory.name for one in found.decisions] == ["a", "d"]
+    assert [(one.directory.name, one.of.name) for one in found.copies] == [("c", "a")]
+    assert cli.main(["index", str(tmp_path / "runs")]) == 0
+    shown = capsys.readouterr().out
+    assert f"copy: {tmp_path / 'runs/b/c'}: holds the record of {tmp_path / 'runs/a'}" in shown
+    assert "2 decisions" in shown
+    page = (tmp_path / "runs/index.html").read_text()
+    assert "each is counted once" in page
+    assert "majority_class 2 of the 2 decisions" in page
+
+
 def test_the_page_needs_no_network_and_admits_its_own_script_alone(folder):
     page = write_index(folder)[0].read_text()
     assert not re.findall(r"(?:https?:)?//[\w.]+/", page)

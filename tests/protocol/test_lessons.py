@@ -56,6 +56,7 @@ def decision(
         train=train,
         imbalance=imbalance,
         seeds=2,
+        record_hash="",
         data_hash=data,
         recommended=recommended,
         examination=None,

@@ -34,6 +34,7 @@ def test_only_similar_tasks_count(tmp_path):
     record(tmp_path, "many", "full", train=130)
     record(tmp_path, "pictures", "full", kind="image_folder")
     record(tmp_path, "stated", "full", kind="npz", facts={"input": "text", "labels_per_class": 3})
+    record(tmp_path / "copy", "near", "lora")  # the same record once more
     found = read(str(tmp_path), HERE, tmp_path / "own")
     assert (found.found, found.similar) == (5, 3)
     assert found.tried == {"linear_probe": 3, "lora": 3, "full": 3}

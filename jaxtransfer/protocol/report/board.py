@@ -9,7 +9,15 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxtransfer.protocol.entries import Damaged, Decision, Entries, Rung, SingleRun, Unfinished
+from jaxtransfer.protocol.entries import (
+    Copy,
+    Damaged,
+    Decision,
+    Entries,
+    Rung,
+    SingleRun,
+    Unfinished,
+)
 from jaxtransfer.protocol.report.board_lessons import lead, learnt
 from jaxtransfer.protocol.report.board_script import CSS as OWN_CSS
 from jaxtransfer.protocol.report.board_script import POLICY_SOURCE, SCRIPT
@@ -67,6 +75,7 @@ def render(entries: Entries, root: pathlib.Path, out: pathlib.Path) -> str:
         _section("details", "Each decision", "", _details(entries.decisions, place, link)),
         _section("runs", "Single runs", _RUNS, _runs(entries.runs, place, link)),
         _section("unfinished", "Not finished", _UNFINISHED, _unfinished(entries.unfinished, place)),
+        _section("copies", "Copies", _COPIES, _copies(entries.copies, place)),
         _section("damaged", "Damaged", _DAMAGED, _damaged(entries.damaged, place)),
     ]
     shown = [part for part in parts if part is not None]
@@ -106,6 +115,7 @@ _INTRODUCTION = (
 )
 _RUNS = "One rung each, trained alone; the value is of the tuning half, and nothing was decided."
 _UNFINISHED = "The same command goes on in these."
+_COPIES = "Records that stand above already, in another directory; each is counted once."
 _DAMAGED = "Listed and not counted: what is in them cannot be read, or is not what their manifest was written for."
 
 
@@ -358,6 +368,17 @@ def _unfinished(found: Sequence[Unfinished], place: Any) -> Markup | None:
     ]
     header = ["Run", "Verb", column("Finished cells")]
     return element("div", table("Runs that are not finished", header, rows), class_="card flush")
+
+
+def _copies(found: Sequence[Copy], place: Any) -> Markup | None:
+    if not found:
+        return None
+    rows = [
+        [element("th", place(one.directory), scope="row", class_="place"), place(one.of)]
+        for one in found
+    ]
+    grid = table("Copies of records", ["Directory", "Holds the record of"], rows)
+    return element("div", grid, class_="card flush")
 
 
 def _damaged(found: Sequence[Damaged], place: Any) -> Markup | None:
