@@ -18,6 +18,7 @@ from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import console, ladder
 from jaxtransfer.protocol.ablation import Ablation, Variant
+from jaxtransfer.protocol.abstract_costs import check_rungs
 from jaxtransfer.protocol.budget import Ledger
 from jaxtransfer.protocol.climbing import Climbed, cell_count, climb_rung
 from jaxtransfer.protocol.decision import Comparison, compare_family
@@ -61,6 +62,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
         )
         closing.callback(progress.close)
         problem = _without_test(prepare(settings))
+        check_rungs(problem, ablation.rungs)
         closing.enter_context(claim(workdir, problem, "ablate"))
         for line in problem.introduction():
             progress.say(line)

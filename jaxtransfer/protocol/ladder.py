@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, console, manifest
@@ -102,8 +102,11 @@ def _ascend(
 ) -> Ascent:
     """Climbs until the ladder ends, the criterion is met or the budget is spent; then the references.
 
+    A rung of which every learning rate, or a run, diverges is left out, with what was said.
+
     Raises:
       ConfigError: if the budget is spent before the first rung is whole.
+      TrainingError: if the first rung diverges.
     """
     settings = problem.settings
     bench = Workbench(
@@ -135,6 +138,14 @@ def _ascend(
                     raise ConfigError(
                         f"{spent} before the first rung, {rung.name!r}, was whole: enlarge config.budget"
                     ) from spent
+            except TrainingError as diverged:
+                # That is an answer about the rung, and no reason to lose what the others have shown.
+                if not ascent.climbed:
+                    raise
+                not_run = {**ascent.not_run, rung.name: str(diverged)}
+                ascent = dataclasses.replace(ascent, not_run=not_run)
+                progress.say(f"{rung.name} is left out: {diverged}")
+                continue
             else:
                 climbed = (*ascent.climbed, found)
                 ascent = dataclasses.replace(ascent, climbed=climbed, serving=serving)
@@ -150,7 +161,7 @@ def _ascend(
         try:
             found = climb_rung(bench, rung, workdir, progress, ledger)
             ascent = dataclasses.replace(ascent, references=(*ascent.references, found))
-        except BudgetSpent as spent:
+        except (BudgetSpent, TrainingError) as spent:
             not_run = {**ascent.not_run, rung.name: str(spent)}
             ascent = dataclasses.replace(ascent, not_run=not_run)
     spent_in_all = {"seconds": ledger.seconds, "flops": ledger.flops}

@@ -45,6 +45,7 @@ class RungPlan:
       trainable: parameters that train, in the last phase; None where the model is not here.
       steps: of a cell, all phases together.
       step_flops: of a step of the last phase.
+      train_flops: of the steps of all cells that are left.
       flops: of all cells that are left, frozen stages that run once for them included.
       seconds: of the same.
       seconds_from: where the seconds come from.
@@ -59,6 +60,7 @@ class RungPlan:
     trainable: int | None = None
     steps: int | None = None
     step_flops: float | None = None
+    train_flops: float | None = None
     flops: float | None = None
     seconds: float | None = None
     seconds_from: str = ""

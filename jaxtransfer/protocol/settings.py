@@ -38,6 +38,8 @@ OTHER_VERBS = ("sweep", "ablation")
 """Sections that `sweep` and `ablate` read, and a ladder does not."""
 OWN = ("method", "options", "learning_rates", "first_phase", "when", "initialisation")
 """Keys of a rung beside the `TrainSettings` that it overrides."""
+LONGEST_NAME = 100
+"""Characters of a name: file systems allow a folder 255 bytes, and files beside it are named by it with a seed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -209,6 +211,10 @@ def _name(place: str, name: Any) -> str:
         raise ConfigError(
             f"{place} is {text!r}, but folders are named by it: use letters, digits, '_', '-' and '.'"
         )
+    if len(text) > LONGEST_NAME:
+        raise ConfigError(
+            f"{place} has {len(text)} characters, but folders are named by it: use at most {LONGEST_NAME}"
+        )
     return text
 
 
@@ -229,7 +235,7 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
     for key, kind in (("learning_rate", Rate), ("steps", Count)):
         if key in first_phase:
             first_phase[key] = check(f"{place}.first_phase.{key}", first_phase[key], kind)
-    return RungSettings(
+    found = RungSettings(
         name=name,
         first_phase=first_phase,
         method=check(f"{place}.method", values["method"], str),
@@ -247,6 +253,16 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
             Literal["pretrained", "random"],
         ),
     )
+    if found.is_baseline:
+        unread = {
+            key for key in ("options", "learning_rates", "first_phase") if getattr(found, key)
+        }
+        unread |= set(found.overrides)
+        if unread:
+            raise ConfigError(
+                f"{place} is a {found.method}, which trains nothing: leave out {sorted(unread)}"
+            )
+    return found
 
 
 def _preconditions(place: str, given: Any) -> dict[str, tuple[str, Any]]:

@@ -33,8 +33,9 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
       WorkdirError: if it belongs to a run with other settings (naming the first that differ), is
         in use, is no directory, or holds files that are no run's.
     """
-    if workdir.exists() and not workdir.is_dir():
-        raise WorkdirError(f"{workdir} is a file; choose another --workdir")
+    for place in (workdir, *workdir.parents):
+        if place.exists() and not place.is_dir():
+            raise WorkdirError(f"{place} is a file; choose another --workdir")
     lock.check_unheld(workdir)
     _check_owner(workdir, settings)
 

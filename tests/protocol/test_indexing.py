@@ -207,6 +207,7 @@ def test_what_cannot_be_indexed_is_refused(folder, decided, tmp_path, capsys):
         with pytest.raises(WorkdirError, match=message):
             write_index(root, out)
     (folder / "index.html").write_text("<h1>mine</h1>")
-    assert cli.main(["index", str(folder)]) == 2
-    assert "is there and is no index of ours" in capsys.readouterr().err
+    for words in (["index", str(folder)], ["index", str(folder), "--dry-run"]):
+        assert cli.main(words) == 2
+        assert "is there and is no index of ours" in capsys.readouterr().err
     assert pathlib.Path(folder / "index.html").read_text() == "<h1>mine</h1>"

@@ -203,6 +203,18 @@ def test_a_rung_from_random_weights_is_a_reference_wherever_it_is_named():
         from_config({**config, "rungs": ("probe", "from_scratch"), "negative_transfer": True})
 
 
+def test_a_baseline_takes_no_parameters_and_names_are_of_a_folders_length():
+    config = changed(
+        "methods.means", {"method": "nearest_mean", "learning_rates": (0.1,), "steps": 3}
+    )
+    with pytest.raises(
+        ConfigError, match=r"means is a nearest_mean, .*leave out \['learning_rates', 'steps'\]"
+    ):
+        from_config(config)
+    with pytest.raises(ConfigError, match=r"300 characters.*use at most 100"):
+        from_config(changed("name", "a" * 300))
+
+
 def test_an_ensemble_is_the_last_rung_of_several_seeds():
     config = changed("methods.mean", {"method": "seed_ensemble"})
     for rungs, seeds, message in (
