@@ -207,6 +207,23 @@ def test_the_same_command_resumes_and_repeats_no_finished_cell(finished, monkeyp
             r"lora-schedule-without has no key 'shedule'; nearest: 'schedule'",
         ),
         (
+            lambda c: c["ablation"]["components"]["schedule"]["without"].update(
+                when={"classes": (">", 99)}
+            ),
+            r"components.schedule.without has 'when', but an ablation runs every variant",
+        ),
+        (
+            lambda c: c["ablation"].update(
+                mode="one_factor",
+                components={
+                    "a": {"alternatives": {"b-c": {"schedule": "constant"}}},
+                    "a-b": {"alternatives": {"c": {"options": {"rank": 4}}}},
+                },
+            ),
+            r"components.a-b.c and config.ablation.components.a.b-c would both be run as"
+            r" 'lora-a-b-c': rename",
+        ),
+        (
             lambda c: c["ablation"]["components"]["schedule"].update(witout={}),
             r"config.ablation.components.schedule has no key 'witout'; nearest: 'without'",
         ),
