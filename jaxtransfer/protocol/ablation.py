@@ -111,7 +111,7 @@ def read(config: Mapping[str, Any], only: Sequence[str] = ()) -> Ablation:
             " least two"
         )
     methods = {base.name: _mapping(base)}
-    variants = []
+    variants: list[Variant] = []
     for name, component in components.items():
         if only and name not in only:
             continue

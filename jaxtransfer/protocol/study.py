@@ -58,6 +58,11 @@ def open_study(workdir: pathlib.Path, *, maximise: bool, seed: int, process: int
     return study
 
 
+def parameters(study: Any) -> dict[int, dict[str, Any]]:
+    """What each trial of a study was asked to run, by number."""
+    return {trial.number: dict(trial.params) for trial in study.trials}
+
+
 def recover(study: Any, space: SearchSpace, rows: Sequence[Mapping[str, Any]]) -> None:
     """Tells the study of trials that a killed sweep left open, and asks anew for the unfinished.
 

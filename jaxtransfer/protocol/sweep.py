@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import (
     cells,
@@ -220,30 +220,56 @@ class _Search:
     progress: console.LadderProgress
 
     def __call__(self) -> None:
-        for row in self.journal.rows():
-            self.seen(row, kept=True)
         if self.plan.sampler == samplers.OPTUNA:
             self._ask_optuna()
             return
         drawn = self._drawn()
         if self.plan.sampler != samplers.HALVING:
-            self._finish([self._trial(number, p) for number, p in enumerate(drawn)])
+            every = [self._trial(number, p) for number, p in enumerate(drawn)]
+            self._go_on(every)
+            self._finish(every)
             return
         metric = definition(self._settings.acceptance.metric)
-        steps = train_settings(self._settings, self.rung).steps
+        stages = samplers.halving(self.plan.trials, train_settings(self._settings, self.rung).steps)
+        every = [
+            trials.Trial(number=number, parameters=parameters, steps=stage.steps)
+            for number, parameters in enumerate(drawn)
+            for stage in stages
+        ]
+        self._go_on(every)
         alive, reached = list(range(len(drawn))), 0
-        for stage in samplers.halving(self.plan.trials, steps):
+        for stage in stages:
             if reached:
                 values = {row["trial"]: row["value"] for row in self._rows_at(reached)}
                 ranked = [values[number] for number in alive]
                 kept = samplers.promoted(ranked, stage.trials, maximise=metric.maximise)
                 alive = [alive[place] for place in kept]
             reached = stage.steps
-            asked = [
-                trials.Trial(number=number, parameters=drawn[number], steps=reached)
-                for number in alive
-            ]
-            self._finish(asked, saves=self.workdir / "saves")
+            every = [one for one in every if one.steps != reached or one.number in alive]
+            self._check(every)
+            self._finish(
+                [one for one in every if one.steps == reached], saves=self.workdir / "saves"
+            )
+
+    def _go_on(self, asked: Sequence[trials.Trial], source: str = "") -> None:
+        """Checks what the journal has, and counts it."""
+        rows = self.journal.rows()
+        finished = len({row["trial"] for row in rows})
+        if finished > self.plan.trials:
+            raise WorkdirError(
+                f"{self.journal.path} has {finished} trials, and --trials is {self.plan.trials}: give at"
+                f" least {finished}, or choose another --workdir"
+            )
+        self._check(asked, source)
+        for row in rows:
+            self.seen(row, kept=True)
+
+    def _check(self, asked: Sequence[trials.Trial], source: str = "") -> None:
+        self.journal.check(
+            {(one.number, one.steps): one.parameters for one in asked},
+            source or f"the sampler ({self.plan.sampler}, --trials {self.plan.trials})",
+            definition(self._settings.acceptance.metric),
+        )
 
     def finalists(self) -> list[dict[str, Any]]:
         """Finished trials, but for those that successive halving stopped early."""
@@ -293,6 +319,8 @@ class _Search:
     def _ask_optuna(self) -> None:
         metric = definition(self._settings.acceptance.metric)
         asking = study.open_study(self.workdir, maximise=metric.maximise, seed=self.plan.seed)
+        told = study.parameters(asking).items()
+        self._go_on([self._trial(*one) for one in told], study.FILE)
         rows = self.journal.rows()
         study.recover(asking, self.space, rows)
         if len(rows) < self.plan.trials:

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import pprint
+import shutil
 import sys
 
 import numpy as np
@@ -288,6 +289,86 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
     changed = dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=7))
     with pytest.raises(WorkdirError, match=r"config.train.steps is 6 there and 7 here"):
         swept(changed, workdir, trials=2)
+
+
+@pytest.fixture(scope="module")
+def journals(ladder_values, tmp_path_factory):
+    """Finished sweeps by their sampler, of three trials each; copy one before changing it."""
+    found = {}
+    for sampler in ("random", "halving", "optuna"):
+        workdir = tmp_path_factory.mktemp("journals") / sampler
+        swept(from_config(ladder_values), workdir, trials=3, sampler=sampler)
+        found[sampler] = workdir
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sampler", "line", "change", "message"),
+    [
+        ("random", 3, {"value": float("nan")}, r"value must be a finite number, or None, not nan"),
+        ("random", 3, {"value": float("inf")}, r"value must be a finite number, or None, not inf"),
+        ("random", 3, {"value": "hi"}, r"value must be a finite number, or None, not 'hi'"),
+        ("random", 3, {"value": 77}, r"has the value 77, but macro_f1 is from 0 to 1"),
+        ("random", 3, {"value": 0.5, "diverged": "x"}, r"a value of a trial that diverged"),
+        ("random", 3, {"trial": [1]}, r"trial must be an integer, not \[1\]"),
+        ("random", 3, {"trial": 9}, r"trial 9 after 6 steps, which the sampler .* has not: remove"),
+        ("random", 3, {"steps": "x"}, r"steps must be an integer, not 'x'"),
+        ("random", 3, {"steps": 5}, r"trial 1 after 5 steps, which the sampler"),
+        ("random", 3, {"seconds": None}, r"seconds must be a finite number, not None"),
+        ("random", 3, {"parameters": 3}, r"parameters must be a section, not 3"),
+        ("random", 3, {"parameters": {"learning_rate": 5.0}}, r"has trial 1 with .*5.0.* but the"),
+        ("random", 3, {"trial": 0}, r"lines 2 and 3, differ about trial 0 after 6 steps; remove"),
+        ("halving", -1, {"parameters": {}}, r"but the sampler \(halving, --trials 3\) gives it"),
+        ("optuna", 3, {"trial": 9}, r"trial 9 after 6 steps, which optuna.log has not"),
+        ("optuna", 3, {"parameters": {"weight_decay": 5.0}}, r"but optuna.log gives it"),
+    ],
+)
+def test_a_line_that_no_trial_wrote_is_named(
+    settings, journals, tmp_path, sampler, line, change, message
+):
+    workdir = shutil.copytree(journals[sampler], tmp_path / "run")
+    lines = (workdir / "trials.jsonl").read_text().splitlines()
+    at = line - 1 if line > 0 else line
+    lines[at] = json.dumps({**json.loads(lines[at]), **change})
+    (workdir / "trials.jsonl").write_text("\n".join([*lines, ""]))
+    before = (workdir / "sweep.json").read_bytes()
+    with pytest.raises(WorkdirError, match=message) as error:
+        swept(settings, workdir, trials=3, sampler=sampler)
+    assert f"{workdir / 'trials.jsonl'}, line" in str(error.value)
+    assert "remove" in str(error.value)
+    assert (workdir / "sweep.json").read_bytes() == before
+    # A line that is gone is a trial that runs again.
+    del lines[at]
+    (workdir / "trials.jsonl").write_text("\n".join([*lines, ""]))
+    again = swept(settings, workdir, trials=3, sampler=sampler)
+    assert again["winner"]["value"] >= max(json.loads(one)["value"] for one in lines[1:])
+
+
+def test_a_trial_that_halving_did_not_promote_cannot_win(settings, journals, tmp_path):
+    workdir = shutil.copytree(journals["halving"], tmp_path / "run")
+    path = workdir / "trials.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    lost = next(row for row in rows if row["trial"] != rows[-1]["trial"])
+    with path.open("a") as file:
+        file.write(json.dumps({**lost, "steps": 6, "value": 1.0}) + "\n")
+    with pytest.raises(WorkdirError, match=rf"line 6, is of trial {lost['trial']} after 6 steps"):
+        swept(settings, workdir, trials=3, sampler="halving")
+
+
+def test_a_trial_that_two_processes_ran_counts_once(settings, journals, tmp_path):
+    workdir = shutil.copytree(journals["random"], tmp_path / "run")
+    path = workdir / "trials.jsonl"
+    last = json.loads(path.read_text().splitlines()[-1])
+    with path.open("a") as file:
+        file.write(json.dumps({**last, "seconds": 9.0}) + "\n")
+    assert len(swept(settings, workdir, trials=3)["trials"]) == 3
+
+
+@pytest.mark.parametrize("sampler", ["random", "optuna"])
+def test_fewer_trials_than_are_finished_are_refused(settings, journals, tmp_path, sampler):
+    workdir = shutil.copytree(journals[sampler], tmp_path / "run")
+    with pytest.raises(WorkdirError, match=r"has 3 trials, and --trials is 2: give at least 3"):
+        swept(settings, workdir, trials=2, sampler=sampler)
 
 
 def test_what_cannot_be_swept_is_said_before_anything_is_written(settings, tmp_path, monkeypatch):
