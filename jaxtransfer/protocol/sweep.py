@@ -23,6 +23,7 @@ from jaxtransfer.protocol import (
     sweep_processes,
     trials,
 )
+from jaxtransfer.protocol.abstract_costs import check_rungs
 from jaxtransfer.protocol.journal import Journal, open_journal
 from jaxtransfer.protocol.problem import TUNE, Problem, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
@@ -125,6 +126,7 @@ def run(
     check_free(workdir, alone)
     with contextlib.ExitStack() as closing:
         problem = prepare(alone)
+        check_rungs(problem, trials.extremes(space, chosen))
         closing.enter_context(claim(workdir, problem, "sweep"))
         journal = open_journal(workdir, _facts(problem, space, plan))
         progress = console.LadderProgress(_count(plan, steps) + plan.confirm)
@@ -174,7 +176,7 @@ def alone_of(
     ladder.check(settings, (chosen,))
     trials.check_space(space, chosen)
     if plan.sampler == samplers.OPTUNA:
-        study.check_installed()
+        study.check(space)
     steps = train_settings(settings, chosen).steps
     if plan.sampler == samplers.HALVING:
         samplers.halving(plan.trials, steps)
@@ -193,7 +195,7 @@ def preview(
 ) -> planning.Plan:
     """Counts what a sweep would do, each trial at the cost of the rung as it is; arguments as for `run`."""
     alone = alone_of(settings, rung=rung, space=space, plan=plan)
-    counted = planning.plan(alone, workdir, "sweep")
+    counted = planning.plan(alone, workdir, "sweep", trials.extremes(space, alone.rungs[0]))
     (row,) = counted.rungs
     count = _count(plan, train_settings(settings, alone.rungs[0]).steps)
     share = (count + row.runs) / row.runs

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer import cli
-from jaxtransfer.errors import ConfigError, TrainingError, WorkdirError
+from jaxtransfer.errors import ConfigError, JaxTransferError, TrainingError, WorkdirError
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, journal, sweep, sweep_processes, training, trials
@@ -380,6 +380,21 @@ def test_what_cannot_be_swept_is_said_before_anything_is_written(settings, tmp_p
         plan(confirm=1)
     with pytest.raises(ConfigError, match=r"2 trials of 6 steps make one stage"):
         swept(settings, tmp_path / "run", trials=2, sampler="halving")
+    query = (".*/query/kernel",)
+    targets = {"prior": "choice", "values": (query, (".*",)), "default": query}
+    space = {"options": {"targets": targets}}
+    with pytest.raises(ConfigError, match=r"'options.targets' is a choice among sequences"):
+        swept(settings, tmp_path / "run", rung="lora", space=space, sampler="optuna")
+    rate = {"prior": "uniform", "low": 0.5, "high": 2.0, "default": 1.0}
+    count = {"prior": "int_uniform", "low": 1, "high": 99, "default": 1}
+    for rung, space, message in (
+        ("lora", {"group_rates": {"nope": rate}}, r"with group_rates.nope 0.5': optimizer group"),
+        ("last_block", {"options": {"count": count}}, r"'last_block with options.count 99'"),
+    ):
+        made = from_json(space)
+        for verb in (sweep.preview, sweep.run):
+            with pytest.raises(JaxTransferError, match=message):
+                verb(settings, tmp_path / "run", rung=rung, space=made, plan=plan())
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"pip install 'jaxtransfer\[optuna\]'"):
         swept(settings, tmp_path / "run", sampler="optuna")
