@@ -30,8 +30,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     for one in entries.damaged:
         print(f"damaged: {one.directory}: {one.reason}")
     print(
-        f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.unfinished)} not"
-        f" finished, {len(entries.damaged)} damaged"
+        f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.searches)} sweeps"
+        f" and ablations, {len(entries.unfinished)} not finished, {len(entries.damaged)} damaged"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""What a folder of work directories holds: decisions, single runs, ladders that are not finished, and what cannot be read.
+"""What a folder of work directories holds: decisions, single runs, sweeps and ablations, what is not finished, and what cannot be read.
 
 Each decision is reduced to the facts that an index shows and counts; nothing is skipped in silence.
 """
@@ -15,7 +15,8 @@ from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import account, manifest, record
 from jaxtransfer.protocol.past_records import conditions
 from jaxtransfer.protocol.report.contents import TEST, check_record
-from jaxtransfer.protocol.workdir import RUN
+from jaxtransfer.protocol.sweep_summary import sentences
+from jaxtransfer.protocol.workdir import RESULTS, RUN
 
 EXAMINATION, DIAGNOSIS = "examination.json", "diagnosis.json"
 Interval = tuple[float, float] | None
@@ -99,6 +100,16 @@ class SingleRun:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """A sweep or an ablation that is finished, with the first sentence of what it found; it decides nothing."""
+
+    directory: pathlib.Path
+    name: str
+    verb: str
+    found: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Unfinished:
     """A run whose end is missing, with the cells that are there."""
 
@@ -122,11 +133,12 @@ class Entries:
 
     decisions: tuple[Decision, ...]
     runs: tuple[SingleRun, ...]
+    searches: tuple[Search, ...]
     unfinished: tuple[Unfinished, ...]
     damaged: tuple[Damaged, ...]
 
 
-Entry = Decision | SingleRun | Unfinished | Damaged
+Entry = Decision | SingleRun | Search | Unfinished | Damaged
 
 
 def find(root: pathlib.Path) -> Entries:
@@ -145,6 +157,7 @@ def find(root: pathlib.Path) -> Entries:
     return Entries(
         decisions=tuple(one for one in found if isinstance(one, Decision)),
         runs=tuple(one for one in found if isinstance(one, SingleRun)),
+        searches=tuple(one for one in found if isinstance(one, Search)),
         unfinished=tuple(one for one in found if isinstance(one, Unfinished)),
         damaged=tuple(one for one in found if isinstance(one, Damaged)),
     )
@@ -298,9 +311,13 @@ def _examination(path: pathlib.Path) -> tuple[str, ...] | None:
     return (f"Of rung {found['rung']}, on {found['split']}:", *_sentences(found["summary"]))
 
 
-def _run(directory: pathlib.Path) -> SingleRun | Unfinished:
+def _run(directory: pathlib.Path) -> SingleRun | Search | Unfinished:
     facts = _json(directory / RUN)
     verb, name = str(facts["verb"]), str(facts["config"]["name"])
+    if verb in RESULTS and (directory / RESULTS[verb]).is_file():
+        result = _json(directory / RESULTS[verb])
+        said = sentences(result) if verb == "sweep" else _sentences(result["conclusion"])
+        return Search(directory=directory, name=name, verb=verb, found=said[0])
     cells = sorted((directory / "cells").glob("*/*/cell.json"))
     if verb != "train" or not cells:
         return Unfinished(directory=directory, name=name, verb=verb, cells=len(cells))

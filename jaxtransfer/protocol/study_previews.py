@@ -56,6 +56,6 @@ def board(folder: pathlib.Path, out: pathlib.Path | None) -> list[str]:
     indexing.check_place(page)
     return [
         f"would {'replace' if page.exists() else 'write'} {page}: {len(found.decisions)} decisions,"
-        f" {len(found.runs)} single runs, {len(found.unfinished)} not finished,"
+        f" {len(found.runs)} single runs, {len(found.searches)} sweeps and ablations, {len(found.unfinished)} not finished,"
         f" {len(found.damaged)} damaged"
     ]

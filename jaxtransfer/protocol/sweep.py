@@ -33,9 +33,9 @@ from jaxtransfer.protocol.sweep_choice import best, optimism
 from jaxtransfer.protocol.sweep_summary import introduction, outcome, sentences, table, words
 from jaxtransfer.protocol.training import method_of, rates_of
 from jaxtransfer.protocol.workbench import Workbench
-from jaxtransfer.protocol.workdir import check_free, claim, write_json
+from jaxtransfer.protocol.workdir import RESULTS, check_free, claim, write_json
 
-FILE = "sweep.json"
+FILE = RESULTS["sweep"]
 SCHEMA = 1
 Row = Mapping[str, Any]
 

@@ -21,6 +21,8 @@ from jaxtransfer.train import lock
 from jaxtransfer.train.checkpoint import writing
 
 RUN = "run.json"
+RESULTS = {"sweep": "sweep.json", "ablate": "ablation.json"}
+"""What a verb that searches writes at its end."""
 
 
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:

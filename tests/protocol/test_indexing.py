@@ -79,7 +79,7 @@ def test_each_kind_is_found_and_nothing_is_skipped(folder):
 def test_the_page_lists_links_and_counts(folder, capsys):
     assert cli.main(["index", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert "2 decisions, 1 single runs, 1 not finished, 2 damaged" in shown
+    assert "2 decisions, 1 single runs, 0 sweeps and ablations, 1 not finished, 2 damaged" in shown
     assert f"damaged: {folder / 'broken'}: record.json is damaged" in shown
     page = (folder / "index.html").read_text()
     links = [

@@ -14,7 +14,7 @@ from jaxtransfer import cli
 from jaxtransfer.errors import ConfigError, JaxTransferError, TrainingError, WorkdirError
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, journal, sweep, sweep_processes, training, trials
+from jaxtransfer.protocol import cells, entries, journal, sweep, sweep_processes, training, trials
 from jaxtransfer.protocol.problem import TRAIN, TUNE, prepare
 from jaxtransfer.protocol.search_space import from_json
 from jaxtransfer.protocol.settings import from_config
@@ -362,6 +362,26 @@ def test_a_trial_that_two_processes_ran_counts_once(settings, journals, tmp_path
     with path.open("a") as file:
         file.write(json.dumps({**last, "seconds": 9.0}) + "\n")
     assert len(swept(settings, workdir, trials=3)["trials"]) == 3
+
+
+def test_a_sweep_is_not_taken_for_a_ladder(journals, tmp_path, capsys):
+    workdir = shutil.copytree(journals["random"], tmp_path / "run")
+    (one,) = entries.find(tmp_path).searches
+    assert (one.name, one.verb) == ("topics", "sweep")
+    assert one.found.startswith("Best of 3 trials: trial ")
+    assert cli.main(["index", str(tmp_path)]) == 0
+    assert "1 sweeps and ablations, 0 not finished, 0 damaged" in capsys.readouterr().out
+    assert "Best of 3 trials: trial " in (tmp_path / "index.html").read_text()
+    for verb in ("verify", "report"):
+        assert cli.main([verb, str(workdir)]) == 2
+        assert (
+            "holds a finished sweep, which decides nothing: read sweep.json"
+            in capsys.readouterr().err
+        )
+    (workdir / "sweep.json").unlink()
+    assert cli.main(["verify", str(workdir)]) == 2
+    assert "an unfinished sweep: the same jaxtransfer sweep command" in capsys.readouterr().err
+    assert [one.verb for one in entries.find(tmp_path).unfinished] == ["sweep"]
 
 
 @pytest.mark.parametrize("sampler", ["random", "optuna"])

@@ -9,7 +9,15 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxtransfer.protocol.entries import Damaged, Decision, Entries, Rung, SingleRun, Unfinished
+from jaxtransfer.protocol.entries import (
+    Damaged,
+    Decision,
+    Entries,
+    Rung,
+    Search,
+    SingleRun,
+    Unfinished,
+)
 from jaxtransfer.protocol.report.board_lessons import lead, learnt
 from jaxtransfer.protocol.report.board_script import CSS as OWN_CSS
 from jaxtransfer.protocol.report.board_script import POLICY_SOURCE, SCRIPT
@@ -66,6 +74,7 @@ def render(entries: Entries, root: pathlib.Path, out: pathlib.Path) -> str:
         _section("learnt", "What was learnt", *learnt(entries.decisions)),
         _section("details", "Each decision", "", _details(entries.decisions, place, link)),
         _section("runs", "Single runs", _RUNS, _runs(entries.runs, place, link)),
+        _section("searches", "Sweeps and ablations", _SEARCHES, _searches(entries.searches, place)),
         _section("unfinished", "Not finished", _UNFINISHED, _unfinished(entries.unfinished, place)),
         _section("damaged", "Damaged", _DAMAGED, _damaged(entries.damaged, place)),
     ]
@@ -105,6 +114,7 @@ _INTRODUCTION = (
     " difference to the linear probe there, positive where it is better. Values of different tasks are not comparable."
 )
 _RUNS = "One rung each, trained alone; the value is of the tuning half, and nothing was decided."
+_SEARCHES = "Finished, of one rung each; none reads the test split, and none decides."
 _UNFINISHED = "The same command goes on in these."
 _DAMAGED = "Listed and not counted: what is in them cannot be read, or is not what their manifest was written for."
 
@@ -343,6 +353,21 @@ def _runs(runs: Sequence[SingleRun], place: Any, link: Link) -> Markup | None:
     return element(
         "div", table("Single runs", header, rows, class_="sortable"), class_="card flush"
     )
+
+
+def _searches(found: Sequence[Search], place: Any) -> Markup | None:
+    if not found:
+        return None
+    rows = [
+        [
+            element("th", one.name, element("small", place(one.directory)), scope="row"),
+            one.verb,
+            one.found,
+        ]
+        for one in found
+    ]
+    grid = table("Sweeps and ablations", ["Run", "Verb", "What it found"], rows)
+    return element("div", grid, class_="card flush")
 
 
 def _unfinished(found: Sequence[Unfinished], place: Any) -> Markup | None:

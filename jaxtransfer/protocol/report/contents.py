@@ -12,7 +12,7 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol.record import check_schema
+from jaxtransfer.protocol.record import check_schema, search_of
 from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.report.examination import check_examination
 
@@ -148,7 +148,11 @@ def _check_is_ladder(workdir: Path) -> None:
     if (workdir / "record.json").is_file() or not run.is_file():
         return
     facts = _read_json(run)
-    if isinstance(facts, Mapping) and facts.get("verb") == "train":
+    verb = facts.get("verb") if isinstance(facts, Mapping) else None
+    searched = search_of(workdir, verb)
+    if searched is not None:
+        raise WorkdirError(f"{workdir} holds {searched}; a report is a ladder's")
+    if verb == "train":
         raise WorkdirError(
             f"{workdir} holds one rung that `jaxtransfer train` trained, and a report is a ladder's:"
             f" see its metrics with jaxtransfer evaluate {workdir}"
