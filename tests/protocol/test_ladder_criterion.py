@@ -200,7 +200,7 @@ def quick(ladder_values):
 @pytest.mark.parametrize("budget", [{"flops": 1.0}, {"trainable": 1}])
 def test_a_budget_that_no_rung_fits_is_an_error_before_anything_runs(quick, tmp_path, budget):
     quick["budget"] = budget
-    with pytest.raises(ConfigError, match="no rung that trains fits config.budget: linear_probe"):
+    with pytest.raises(ConfigError, match=r"no rung that trains fits config\.budget: linear_probe"):
         ladder.run(from_config(quick), tmp_path / "run")
     assert not (tmp_path / "run" / "cells").exists()
 
