@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.evaluation.metrics import definition
+from jaxtransfer.pretrained.cache import without_network
 from jaxtransfer.protocol import (
     cells,
     console,
@@ -24,12 +25,14 @@ from jaxtransfer.protocol import (
     trials,
 )
 from jaxtransfer.protocol.abstract_costs import check_rungs
+from jaxtransfer.protocol.journal import FILE as JOURNAL
 from jaxtransfer.protocol.journal import Journal, open_journal
-from jaxtransfer.protocol.problem import TUNE, Problem, prepare
+from jaxtransfer.protocol.problem import TUNE, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.settings import LadderSettings, train_settings
 from jaxtransfer.protocol.sweep_choice import best, optimism
+from jaxtransfer.protocol.sweep_plan import Plan, count_of, facts_of
 from jaxtransfer.protocol.sweep_summary import introduction, outcome, sentences, table, words
 from jaxtransfer.protocol.training import method_of, rates_of
 from jaxtransfer.protocol.workbench import Workbench
@@ -38,31 +41,6 @@ from jaxtransfer.protocol.workdir import RESULTS, check_free, claim, write_json
 FILE = RESULTS["sweep"]
 SCHEMA = 1
 Row = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How to search.
-
-    Attributes:
-      sampler: one of `samplers.SAMPLERS`.
-      trials: how many; of successive halving, in its first stage.
-      seed: of the sampler.
-      processes: that run trials at once, those that cannot share their steps.
-      confirm: fresh seeds for the winner.
-    """
-
-    sampler: str = samplers.RANDOM
-    trials: int = 32
-    seed: int = 0
-    processes: int = 1
-    confirm: int = 5
-
-    def __post_init__(self):
-        for name, least in (("trials", 1), ("seed", 0), ("processes", 1), ("confirm", 2)):
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"--{name} {value}: give at least {least}")
 
 
 def space_of(config: Mapping[str, Any], settings: LadderSettings, rung: str) -> SearchSpace:
@@ -128,8 +106,8 @@ def run(
         problem = prepare(alone)
         check_rungs(problem, trials.extremes(space, chosen))
         closing.enter_context(claim(workdir, problem, "sweep"))
-        journal = open_journal(workdir, _facts(problem, space, plan))
-        progress = console.LadderProgress(_count(plan, steps) + plan.confirm)
+        journal = open_journal(workdir, facts_of(problem, space, plan))
+        progress = console.LadderProgress(count_of(plan, steps) + plan.confirm)
         closing.callback(progress.close)
         for line in problem.introduction():
             progress.say(line)
@@ -196,8 +174,11 @@ def preview(
     """Counts what a sweep would do, each trial at the cost of the rung as it is; arguments as for `run`."""
     alone = alone_of(settings, rung=rung, space=space, plan=plan)
     counted = planning.plan(alone, workdir, "sweep", trials.extremes(space, alone.rungs[0]))
+    if counted.parameters is not None and (workdir / JOURNAL).is_file():
+        with without_network():
+            open_journal(workdir, facts_of(prepare(alone), space, plan))
     (row,) = counted.rungs
-    count = _count(plan, train_settings(settings, alone.rungs[0]).steps)
+    count = count_of(plan, train_settings(settings, alone.rungs[0]).steps)
     share = (count + row.runs) / row.runs
     row = dataclasses.replace(
         row,
@@ -378,23 +359,3 @@ def _confirm(search: _Search, winner: Row) -> dict[str, Any]:
             confidence=rule.confidence,
         ),
     }
-
-
-def _facts(problem: Problem, space: SearchSpace, plan: Plan) -> dict[str, Any]:
-    """What the trials depend on; more of them may be asked for later, unless stages depend on it."""
-    stages = {"trials": plan.trials} if plan.sampler == samplers.HALVING else {}
-    return {
-        "space": space.hash,
-        "sampler": plan.sampler,
-        "seed": plan.seed,
-        **stages,
-        "tuning_seed": problem.settings.tuning.seed,
-        "config": problem.settings.hash,
-        **{name: problem.hashes[name] for name in ("data", "splits", "base")},
-    }
-
-
-def _count(plan: Plan, steps: int) -> int:
-    if plan.sampler != samplers.HALVING:
-        return plan.trials
-    return sum(stage.trials for stage in samplers.halving(plan.trials, steps))

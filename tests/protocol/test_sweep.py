@@ -272,6 +272,14 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
     swept(settings, workdir, trials=2)
     with pytest.raises(WorkdirError, match=r"a sweep with another sampler \(random, now sobol\)"):
         swept(settings, workdir, trials=2, sampler="sobol")
+    with pytest.raises(WorkdirError, match=r"a sweep with another sampler \(random, now sobol\)"):
+        sweep.preview(
+            settings,
+            workdir,
+            rung="linear_probe",
+            space=from_json(RATES),
+            plan=sweep.Plan(trials=2, sampler="sobol"),
+        )
     other = {"learning_rate": RATES["learning_rate"]}
     with pytest.raises(WorkdirError, match=r"a sweep with another space"):
         swept(settings, workdir, space=other, trials=2)
