@@ -161,7 +161,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         ]
     taken = {rung.name for rung in (*rungs, *references)}
     settings = LadderSettings(
-        name=_name("config.name", values.get("name", "ladder")),
+        name=check_name("config.name", values.get("name", "ladder")),
         model=check_fields("config.model", values["model"], ModelSettings),
         data=check("config.data", values["data"], Mapping[str, Any]),
         splits=check_fields("config.splits", values["splits"], SplitSettings),
@@ -203,7 +203,8 @@ def from_json(document: Mapping[str, Any]) -> LadderSettings:
     return from_config({**rest, "methods": methods, "rungs": tuple(methods)})
 
 
-def _name(place: str, name: Any) -> str:
+def check_name(place: str, name: Any) -> str:
+    """A name by which a folder can be called; ConfigError with the place if it is none."""
     text = check(place, name, str)
     if not re.fullmatch(r"[\w.-]+", text) or not text.strip("."):
         raise ConfigError(
@@ -217,7 +218,7 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
         raise ConfigError(
             f"config.rungs names {name!r}, which config.methods does not define; nearest: {nearest(name, methods)}"
         )
-    _name("the name of a rung in config.methods", name)
+    check_name("the name of a rung in config.methods", name)
     place = f"config.methods.{name}"
     shared = kinds_of(TrainSettings)
     values = check_section(place, methods[name], {*shared, *OWN})

@@ -1,5 +1,6 @@
 """A diagnosis reads no label that decides or tests, and ends with a config that the ladder takes."""
 
+import ast
 import dataclasses
 import json
 import pprint
@@ -100,6 +101,22 @@ def test_the_recommended_config_is_one_that_the_ladder_takes(diagnosed, tmp_path
         settings.splits,
         settings.seeds,
     )
+
+
+def test_the_recommended_config_takes_overrides_and_runs_no_name(diagnosed, tmp_path):
+    settings, found = diagnosed
+    reasons = {**found["recommended"]["reasons"], "lp_ft": 'q"""\nopen("ran", "w")\n"""'}
+    named = {**found, "recommended": {**found["recommended"], "reasons": reasons}}
+    path = tmp_path / "recommended.py"
+    words = ["seeds=(0, 1, 2)", "rungs=('linear_probe',)", "task.metrics=('nll',)", "records=runs"]
+    words += ["methods.linear_probe.learning_rates=(0.5,)"]
+    settings = dataclasses.replace(settings, task={"metrics": ("accuracy", "nll")})
+    path.write_text(diagnosing.recommended_config(named, settings))
+    loaded = config_words.load([f"--config={path}", *(f"--config.{word}" for word in words)])
+    assert (loaded.seeds, loaded.rungs) == ((0, 1, 2), ("linear_probe",))
+    assert (loaded.task.metrics, loaded.records) == (("nll",), "runs")
+    assert loaded.methods.linear_probe.learning_rates == (0.5,)
+    assert reasons["lp_ft"] in ast.get_docstring(ast.parse(path.read_text()))
 
 
 def test_the_ladder_reads_its_facts_and_keeps_it_and_the_report_shows_it(diagnosed, tmp_path):

@@ -1,8 +1,10 @@
 """Configs for a user's own data: what is seen of them, what is asked for, and that the file works."""
 
+import ast
 import csv
 import json
 import pathlib
+import shlex
 
 import numpy as np
 import pyarrow
@@ -219,6 +221,34 @@ def test_wrong_words_are_messages(tmp_path, capsys):
     (tmp_path / "x.pdf").write_text("")
     with pytest.raises(ConfigError, match=r"is no \.csv"):
         look("table", tmp_path / "x.pdf")
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a\nb", "a\\", '"""\nopen("ran", "w")\n"""', '"; open("ran", "w"); "']
+)
+def test_a_name_is_refused_before_anything_is_made_of_it(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (["--dry-run"], ["--dry-run", "--out", "x.py"], []):
+        assert run("new", "table", name, *words) == 2
+        assert "but folders are named by it" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="folders are named by it"):
+        new_config.render("table", name, tmp_path / "x.py")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "out", ['q""".py', "q\\N{foo}.py", 'q"""\nopen("ran", "w")\n"""x.py', "a b'.py"]
+)
+def test_no_name_of_a_file_is_more_than_words_in_its_docstring(out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("new", "table", "mine", "--out", out) == 0
+    command = capsys.readouterr().out.rpartition("  jaxtransfer")[2]
+    words = ["ladder", "--config", out, "--workdir", "runs/mine"]
+    assert shlex.split(command) == words
+    assert [path.name for path in tmp_path.iterdir()] == [out]
+    said = ast.get_docstring(ast.parse((tmp_path / out).read_text()))
+    assert shlex.quote(out) in said
+    assert from_config(config_words.load([f"--config={tmp_path / out}"])).name == "mine"
 
 
 @pytest.mark.parametrize(("classes", "each"), [(2, 501), (4, 251), (7, 172), (7, 190), (20, 60)])
