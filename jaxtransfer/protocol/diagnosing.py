@@ -34,14 +34,13 @@ from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem, prepare
 from jaxtransfer.protocol.recommending import ALPHA, Facts, recommend
 from jaxtransfer.protocol.settings import LadderSettings
 from jaxtransfer.protocol.task_card import task_card
-from jaxtransfer.protocol.workdir import write_json, write_text
+from jaxtransfer.protocol.workdir import DIAGNOSED, write_json, write_text
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.predict import extract_features, run
 from jaxtransfer.trees import PARAMS
 
 SCHEMA = 1
-FILE = "diagnosis.json"
-CONFIG = "recommended.py"
+FILE, CONFIG = DIAGNOSED
 BATCH = 50
 ROWS = 500
 """At most so many examples of a split or a domain are compared with another's."""

@@ -21,6 +21,8 @@ from jaxtransfer.train import lock
 from jaxtransfer.train.checkpoint import writing
 
 RUN = "run.json"
+DIAGNOSED = ("diagnosis.json", "recommended.py")
+"""What `diagnose` writes, beside which a run may begin."""
 
 
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
@@ -42,7 +44,11 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
 def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
     found = _read_run(workdir)
     if found is None:
-        strangers = [name for name in _entries(workdir) if not name.endswith(".part")]
+        strangers = [
+            name
+            for name in _entries(workdir)
+            if not name.endswith(".part") and name not in DIAGNOSED
+        ]
         if strangers:
             raise WorkdirError(
                 f"{workdir} is not empty and holds no {RUN} (but {strangers[:3]}): choose another"
