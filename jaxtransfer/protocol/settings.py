@@ -16,6 +16,7 @@ from jaxtransfer.errors import ConfigError, nearest
 from jaxtransfer.protocol.acceptance import (
     AcceptanceSettings,
     BudgetSettings,
+    check_reachable,
     frozen_document,
     guards_of,
 )
@@ -300,7 +301,14 @@ def _check_together(settings: LadderSettings) -> None:
             )
     check_references(settings.rungs, settings.references)
     _check_ensemble(settings)
+    check_reachable(settings.acceptance)
     guards_of(settings.acceptance)
+    metrics, metric = settings.task.get("metrics"), settings.acceptance.metric
+    if isinstance(metrics, list | tuple) and metric not in metrics:
+        raise ConfigError(
+            f"config.acceptance.metric {metric!r} is not among config.task.metrics {list(metrics)}; add it there, or"
+            " leave config.task.metrics out"
+        )
     if (settings.order == "records") != (settings.records is not None):
         raise ConfigError(
             f"config.order is {settings.order!r} and config.records is {settings.records!r}: the order by records"
