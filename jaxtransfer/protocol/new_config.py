@@ -14,7 +14,7 @@ from jaxtransfer.data.source import Table
 from jaxtransfer.errors import ConfigError, DataError
 from jaxtransfer.protocol import config_file, settings
 from jaxtransfer.protocol.config_text import in_docstring, literal
-from jaxtransfer.protocol.problem import check_classes, draw
+from jaxtransfer.protocol.problem import check_classes, check_left, draw, task_of
 from jaxtransfer.protocol.seen_data import Seen
 
 KINDS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
@@ -123,12 +123,22 @@ def check(text: str) -> settings.LadderSettings:
 
 
 def doubts(seen: Seen, config: settings.LadderSettings) -> list[str]:
-    """Duplicates that a ladder would remove, and why it would refuse the splits if it would."""
+    """Duplicates that a ladder would remove, classes that may be one, and why it would refuse the data if it would."""
     table, duplicates = deduplicate(seen.table)
     found = [duplicates.summary()] if duplicates.removed else []
+    spelt: dict[str, list[str]] = {}
+    for name in table.classes:
+        spelt.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    found += [
+        f"classes that differ in spaces or capitals alone, and count as {len(names)}: {', '.join(map(repr, names))}"
+        for names in spelt.values()
+        if len(names) > 1
+    ]
     try:
+        check_left(seen.table, table, duplicates)
+        task_of(config, table.classes)
         check_classes(table, draw(table, config.splits))
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         found.append(f"the ladder would refuse this: {error}")
     return found
 

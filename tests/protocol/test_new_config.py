@@ -17,6 +17,7 @@ from jaxtransfer.cli import config_words
 from jaxtransfer.data.source import from_arrays
 from jaxtransfer.errors import ConfigError, DataError
 from jaxtransfer.protocol import new_config
+from jaxtransfer.protocol.problem import prepare
 from jaxtransfer.protocol.seen_data import look
 from jaxtransfer.protocol.settings import from_config
 
@@ -201,6 +202,18 @@ def test_many_examples_get_counts_and_a_small_class_is_doubted(tmp_path):
             "holds names of image files",
         ),
         ({"text": [], "label": []}, {}, DataError, "holds no rows"),
+        (
+            {"text": list("abcdefgh"), "label": ["x"] * 8},
+            {},
+            ConfigError,
+            "values that are 2 to 100 different ones.*'text' 8, 'label' 1.*--label COLUMN",
+        ),
+        (
+            {"text": ["x", "y"], "label": ["p", "q"]},
+            {"text": "label", "label": "label"},
+            ConfigError,
+            "both name 'label'",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_asked_for(tmp_path, columns, options, error, message):
@@ -249,6 +262,47 @@ def test_no_name_of_a_file_is_more_than_words_in_its_docstring(out, tmp_path, mo
     said = ast.get_docstring(ast.parse((tmp_path / out).read_text()))
     assert shlex.quote(out) in said
     assert from_config(config_words.load([f"--config={tmp_path / out}"])).name == "mine"
+
+
+def test_what_a_ladder_would_refuse_or_confuse_is_doubted(tmp_path, topics):
+    texts, labels = topics
+    kinds = {
+        "one": (texts, ["x"] * 90, ["refuse this: a classification needs at least two classes"]),
+        "spelt": (
+            texts,
+            [f" {c}"[n % 2 :] for n, c in enumerate(labels)],
+            ["' animals'", "' food'", "' tools'"],
+        ),
+        "same": (
+            ["the cat"] * 90,
+            labels,
+            ["removed 89 of 90", "none of the 30 examples of class 'food'"],
+        ),
+    }
+    for name, (column, classes, expected) in kinds.items():
+        path = table(tmp_path / f"{name}.csv", {"text": column, "label": classes})
+        seen = look("table", path, text="text", label="label")
+        config = new_config.check(new_config.render("table", "mine", tmp_path / "mine.py", seen))
+        found = new_config.doubts(seen, config)
+        assert len(found) == len(expected)
+        for doubt, part in zip(found, expected):
+            assert part in doubt
+    with pytest.raises(DataError, match="'food' is left without exact duplicates"):
+        prepare(config)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_utf_16_is_read_as_such(tmp_path, columns, suffix):
+    rows = list(zip(columns["body"], columns["about"]))
+    lines = [json.dumps({"text": b, "label": a}) for b, a in rows]
+    if suffix == "csv":
+        lines = ["text,label", *(f"{b},{a}" for b, a in rows)]
+    path = tmp_path / f"mine.{suffix}"
+    path.write_text("\n".join(lines), encoding="utf-16")
+    seen = look("table", path)
+    assert seen.data["encoding"] == "utf-16"
+    assert "it is UTF-16" in seen.facts
+    assert seen.table.inputs[0] == columns["body"][0]
 
 
 @pytest.mark.parametrize(("classes", "each"), [(2, 501), (4, 251), (7, 172), (7, 190), (20, 60)])
