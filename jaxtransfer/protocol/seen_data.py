@@ -344,14 +344,13 @@ def _chosen(
         return candidates[0]
     if not candidates:
         counts = ", ".join(f"{name!r} {len(set(map(str, v)))}" for name, v in columns.items())
-        wanted = (
-            "are all text"
-            if what == "text"
-            else f"are 2 to {MOST_CLASSES} different ones, each twice on average,"
-        )
+        wanted = {
+            "text": "is text alone",
+            "label": f"has 2 to {MOST_CLASSES} different values, two rows or more of each on average",
+        }
         raise ConfigError(
-            f"no column of {path} has values that {wanted} (different values of each: {counts}); say the column of the"
-            f" {what}s with --{what} COLUMN"
+            f"no column of {path} can be the {what}, which {wanted[what]} (different values: {counts}); say the column"
+            f" with --{what} COLUMN"
         )
     which = f"may be any of {list(candidates)}"
     raise ConfigError(f"the {what} of {path} {which}: say the column with --{what} COLUMN")

@@ -206,7 +206,7 @@ def test_many_examples_get_counts_and_a_small_class_is_doubted(tmp_path):
             {"text": list("abcdefgh"), "label": ["x"] * 8},
             {},
             ConfigError,
-            "values that are 2 to 100 different ones.*'text' 8, 'label' 1.*--label COLUMN",
+            "can be the label, which has 2 to 100 different values.*'text' 8, 'label' 1.*--label COLUMN",
         ),
         (
             {"text": ["x", "y"], "label": ["p", "q"]},
