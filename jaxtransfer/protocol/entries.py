@@ -14,11 +14,12 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import account, manifest, record
 from jaxtransfer.protocol.past_records import conditions
-from jaxtransfer.protocol.report.contents import TEST, check_record
+from jaxtransfer.protocol.report.contents import DIAGNOSIS, TEST, check_record
+from jaxtransfer.protocol.report.diagnosis_form import foreign, is_diagnosis
 from jaxtransfer.protocol.sweep_summary import sentences
 from jaxtransfer.protocol.workdir import RESULTS, RUN
 
-EXAMINATION, DIAGNOSIS = "examination.json", "diagnosis.json"
+EXAMINATION = "examination.json"
 Interval = tuple[float, float] | None
 
 
@@ -53,7 +54,7 @@ class Decision:
       labels_per_class: training examples of the smallest class; of an older record, the mean over classes.
       imbalance: examples of the largest class over those of the smallest, in all data.
       data_hash: of the data; decisions on the same data are not independent.
-      recommended: rungs of its `diagnosis.json`, the one to try first in front; None without one.
+      recommended: rungs of its `diagnosis.json`, the one to try first in front; None without one of what was decided on.
       examination: sentences of its `examination.json`; None without one.
       is_sealed: whether its record is the one that its manifest was written for; an older record has no manifest.
     """
@@ -219,7 +220,7 @@ def _decision(directory: pathlib.Path) -> Decision:
         imbalance=max(counts) / min(counts),
         seeds=len(document["config"]["seeds"]),
         data_hash=str(document["hashes"]["data"]),
-        recommended=_recommended(directory / DIAGNOSIS),
+        recommended=_recommended(directory / DIAGNOSIS, document["hashes"]),
         examination=_examination(directory / EXAMINATION),
         is_sealed=_check_seal(directory, document),
     )
@@ -292,15 +293,18 @@ def _sentences(value: Any) -> tuple[str, ...]:
     return tuple(str(sentence) for sentence in value)
 
 
-def _recommended(path: pathlib.Path) -> tuple[str, ...] | None:
-    if not path.is_file():
+def _recommended(path: pathlib.Path, hashes: Mapping[str, str]) -> tuple[str, ...] | None:
+    document = _json(path) if path.is_file() else {}
+    if not is_diagnosis(document):
         return None
-    found = _json(path).get("recommended")
+    found = document.get("recommended")
     first, rungs = (found["first"], found["rungs"]) if isinstance(found, dict) else (None, [])
     if not isinstance(first, str) or not isinstance(rungs, list) or first not in rungs:
         raise WorkdirError(
             f"{path.name} is damaged: 'recommended' does not name rungs and the first to try: {found!r}"
         )
+    if foreign(document, hashes):
+        return None
     return (first, *(str(name) for name in rungs if name != first))
 
 

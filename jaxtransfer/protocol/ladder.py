@@ -26,6 +26,7 @@ from jaxtransfer.protocol.frozen import freeze, sentence
 from jaxtransfer.protocol.plan import LISTED, Plan, make_plan
 from jaxtransfer.protocol.problem import ACCEPT, Problem, prepare
 from jaxtransfer.protocol.report import write_report
+from jaxtransfer.protocol.report.contents import DIAGNOSIS, read_diagnosis
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import is_needed, of_rung
 from jaxtransfer.protocol.settings import LadderSettings
@@ -33,8 +34,6 @@ from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import check_free, claim, write_json, write_text
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
-
-DIAGNOSIS = "diagnosis.json"
 
 
 def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -> dict[str, Any]:
@@ -86,10 +85,12 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
 
 
 def _keep_diagnosis(settings: LadderSettings, workdir: pathlib.Path) -> None:
-    """Copies the diagnosis that preconditions were read from, so that the record holds it."""
+    """Copies the diagnosis that preconditions were read from, for the report; of plain facts, the record holds them."""
     path = None if settings.diagnosis is None else pathlib.Path(settings.diagnosis)
     own = workdir / DIAGNOSIS
-    if path is not None and path.is_file() and path.resolve() != own.resolve():
+    if path is None or read_diagnosis(path) is None:
+        return
+    if path.resolve() != own.resolve():
         write_text(own, path.read_text(encoding="utf-8"))
 
 

@@ -16,6 +16,7 @@ from jaxtransfer.protocol import past_records
 from jaxtransfer.protocol.abstract_costs import check_rungs
 from jaxtransfer.protocol.facts import Fact, facts_of, unmet, with_diagnosis
 from jaxtransfer.protocol.problem import Problem
+from jaxtransfer.protocol.report.contents import DIAGNOSIS, read_diagnosis
 from jaxtransfer.protocol.rung_cost import RungCost, estimate, trainable_count
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import kept, of_rung
@@ -69,13 +70,15 @@ def make_plan(problem: Problem, workdir: pathlib.Path, *, is_dry: bool = False) 
         then not skipped for it.
 
     Raises:
-      ConfigError: if a precondition is about an unknown fact, records cannot be read, nothing is left
+      ConfigError: if a precondition is about an unknown fact, the diagnosis is of something else, records cannot be read, nothing is left
         to climb, or the budget leaves no rung that trains.
       JaxTransferError: if a rung cannot act on the model, naming it.
-      WorkdirError: if the plan that was begun is damaged.
+      WorkdirError: if the plan that was begun, or the diagnosis that the report is to show, is damaged.
     """
     settings = problem.settings
-    facts = with_diagnosis(facts_of(problem), settings.diagnosis)
+    if settings.diagnosis is None:
+        read_diagnosis(workdir / DIAGNOSIS)
+    facts = with_diagnosis(facts_of(problem), settings.diagnosis, problem.hashes)
     missing = {
         rung.name: f"a precondition does not hold: {reason}"
         for rung in (*settings.rungs, *settings.references)

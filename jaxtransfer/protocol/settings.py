@@ -16,6 +16,7 @@ from jaxtransfer.errors import ConfigError, nearest
 from jaxtransfer.protocol.acceptance import (
     AcceptanceSettings,
     BudgetSettings,
+    check_reachable,
     frozen_document,
     guards_of,
 )
@@ -163,7 +164,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         ]
     taken = {rung.name for rung in (*rungs, *references)}
     settings = LadderSettings(
-        name=_name("config.name", values.get("name", "ladder")),
+        name=check_name("config.name", values.get("name", "ladder")),
         model=check_fields("config.model", values["model"], ModelSettings),
         data=check("config.data", values["data"], Mapping[str, Any]),
         splits=check_fields("config.splits", values["splits"], SplitSettings),
@@ -205,7 +206,8 @@ def from_json(document: Mapping[str, Any]) -> LadderSettings:
     return from_config({**rest, "methods": methods, "rungs": tuple(methods)})
 
 
-def _name(place: str, name: Any) -> str:
+def check_name(place: str, name: Any) -> str:
+    """A name by which a folder can be called; ConfigError with the place if it is none."""
     text = check(place, name, str)
     if not re.fullmatch(r"[\w.-]+", text) or not text.strip("."):
         raise ConfigError(
@@ -223,7 +225,7 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
         raise ConfigError(
             f"config.rungs names {name!r}, which config.methods does not define; nearest: {nearest(name, methods)}"
         )
-    _name("the name of a rung in config.methods", name)
+    check_name("the name of a rung in config.methods", name)
     place = f"config.methods.{name}"
     shared = kinds_of(TrainSettings)
     values = check_section(place, methods[name], {*shared, *OWN})
@@ -315,7 +317,14 @@ def _check_together(settings: LadderSettings) -> None:
             )
     check_references(settings.rungs, settings.references)
     _check_ensemble(settings)
+    check_reachable(settings.acceptance)
     guards_of(settings.acceptance)
+    metrics, metric = settings.task.get("metrics"), settings.acceptance.metric
+    if isinstance(metrics, list | tuple) and metric not in metrics:
+        raise ConfigError(
+            f"config.acceptance.metric {metric!r} is not among config.task.metrics {list(metrics)}; add it there, or"
+            " leave config.task.metrics out"
+        )
     if (settings.order == "records") != (settings.records is not None):
         raise ConfigError(
             f"config.order is {settings.order!r} and config.records is {settings.records!r}: the order by records"

@@ -23,6 +23,8 @@ from jaxtransfer.train.checkpoint import writing
 RUN = "run.json"
 RESULTS = {"sweep": "sweep.json", "ablate": "ablation.json"}
 """What a verb that searches writes at its end."""
+DIAGNOSED = ("diagnosis.json", "recommended.py")
+"""What `diagnose` writes, beside which a run may begin."""
 
 
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
@@ -45,7 +47,11 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
 def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
     found = _read_run(workdir)
     if found is None:
-        strangers = [name for name in _entries(workdir) if not name.endswith(".part")]
+        strangers = [
+            name
+            for name in _entries(workdir)
+            if not name.endswith(".part") and name not in DIAGNOSED
+        ]
         if strangers:
             raise WorkdirError(
                 f"{workdir} is not empty and holds no {RUN} (but {strangers[:3]}): choose another"

@@ -35,7 +35,10 @@ def folder(decided, tmp_path):
     second = shutil.copytree(decided, root / "other")
     rewrite(second, lambda record: record.update(name="other"))
     recommended = {"first": "bitfit", "rungs": ["linear_probe", "bitfit"]}
-    (second / "diagnosis.json").write_text(json.dumps({"recommended": recommended}))
+    hashes = json.loads((second / "record.json").read_text())["hashes"]
+    (second / "diagnosis.json").write_text(
+        json.dumps({"recommended": recommended, "hashes": hashes})
+    )
     (second / "examination.json").write_text(
         json.dumps({"rung": "bitfit", "split": "test", "summary": ["Accuracy loses 0.12."]})
     )
@@ -170,6 +173,19 @@ def test_a_damaged_file_beside_the_record_is_its_reason(decided, tmp_path, name,
     workdir = shutil.copytree(decided, tmp_path / "run")
     (workdir / name).write_text(content)
     assert reason in entries.read(workdir).reason
+
+
+def test_a_diagnosis_of_something_else_and_plain_facts_recommend_nothing(decided, tmp_path):
+    workdir = shutil.copytree(decided, tmp_path / "run")
+    hashes = json.loads((workdir / "record.json").read_text())["hashes"]
+    advice = {"recommended": {"first": "bitfit", "rungs": ["bitfit"]}}
+    for document, wanted in (
+        ({**advice, "hashes": hashes}, ("bitfit",)),
+        ({**advice, "hashes": {**hashes, "data": "f00"}}, None),
+        ({"mine": 1}, None),
+    ):
+        (workdir / "diagnosis.json").write_text(json.dumps(document))
+        assert entries.read(workdir).recommended == wanted
 
 
 def test_an_older_record_is_read_and_said_to_have_no_manifest(decided, tmp_path):

@@ -278,7 +278,7 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
             workdir,
             rung="linear_probe",
             space=from_json(RATES),
-            plan=sweep.Plan(trials=2, sampler="sobol"),
+            plan=plan(trials=2, sampler="sobol"),
         )
     other = {"learning_rate": RATES["learning_rate"]}
     with pytest.raises(WorkdirError, match=r"a sweep with another space"):
