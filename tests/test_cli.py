@@ -12,6 +12,9 @@ import pytest
 
 from jaxtransfer import cli
 from jaxtransfer.cli import config_words
+from jaxtransfer.errors import ConfigError
+from jaxtransfer.protocol.acceptance import AcceptanceSettings
+from jaxtransfer.protocol.checking import check_fields
 from jaxtransfer.version import __version__
 
 
@@ -295,6 +298,23 @@ def test_a_config_may_be_a_plain_dict_and_take_an_argument(tmp_path, ladder_valu
     path.write_text(f"def get_config(name):\n    return {{**{ladder_values!r}, 'name': name}}\n")
     loaded = config_words.load([f"--config={path}:mine", "--config.train.steps=9"])
     assert (loaded.name, loaded.train.steps) == ("mine", 9)
+
+
+@pytest.mark.parametrize("kind", ["placeholder", "required_placeholder"])
+def test_an_open_target_takes_a_number_and_names_what_is_none(tmp_path, kind):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from ml_collections import ConfigDict, config_dict\n\n\ndef get_config():\n"
+        f"    acceptance = ConfigDict({{'target': config_dict.{kind}(float)}})\n"
+        "    return ConfigDict({'acceptance': acceptance, 'records': None})\n"
+    )
+    target = "--config.acceptance.target"
+    loaded = config_words.load([f"--config={path}", f"{target}=0.9", "--config.records=runs"])
+    assert (loaded.acceptance.target, loaded.records) == (0.9, "runs")
+    for word in ("abc", "nan", "inf"):
+        loaded = config_words.load([f"--config={path}", f"{target}={word}"])
+        with pytest.raises(ConfigError, match=f"target must be a finite number, .*not '{word}'"):
+            check_fields("config.acceptance", loaded.acceptance.to_dict(), AcceptanceSettings)
 
 
 def test_references_follow_overrides_and_an_unfilled_placeholder_is_named(tmp_path, capsys):

@@ -4,7 +4,7 @@
 
 News (BBC, MiniLM, 64 tokens), movie sentiment (VADER's snippets rated at least 0.5 from neutral, MiniLM, 32 tokens) and
 digits (MNIST, EfficientNet-Lite0, 48 pixels), each with 10, 50 and 250 labels in all, equally many a class. Every cell is
-a whole ladder (`jaxtransfer.protocol.ladder.run`) with three seeds: 100 validation examples to tune, 100 to decide, 400 to
+a whole ladder (`jaxtransfer.protocol.ladder.run`) with five seeds: 100 validation examples to tune, 100 to decide, 400 to
 test. One seed draws the splits of a task, so that its three cells have the same examples to tune, decide and test, and
 nested training labels; all rungs and seeds of a cell train on the same labels. Inputs are reduced: short texts, small
 images, 20, 30 and 50 steps of 10 examples (the probe takes 200, LP-FT's first phase 100). Learning rates: one for each
@@ -15,10 +15,12 @@ same corpora, which may share examples with the 400 that test here.
 A cell that stands in the work directory is not run again, and neither is a run within a cell, so that a killed study goes
 on where it was. `--splits 0 1` draws the splits anew by each seed, `--tasks`, `--labels` and `--rungs` take fewer cells.
 `--only-finished` writes what the work directory has, `--from-results` writes page and figure anew from the JSON. Writes
-`results/ladder_by_labels.json`, `.md` and `.svg`; the page says what the cells took.
+`results/ladder_by_labels.json`, `.md` and `.svg`; the page says what the cells took, and what three of the five seeds
+would have shown.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -28,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from ladder_by_labels_page import RUNGS, draw, page
+from ladder_by_labels_page import RUNGS, draw, page, shown_of
 from study_common import Clock
 
 from jaxtransfer.evaluation.table import Predictions
@@ -63,7 +65,9 @@ RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
 SIZES = {"validation": 200, "calibration": 0, "test": 400}
 METRIC = "macro_f1"
 PIXELS = 48
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
+FEWER = 3
+"""Seeds of the study's earlier run, the first of these; what any as many of them show is counted beside all."""
 
 
 def settings_of(task: str, labels: int, split: int, rungs: Sequence[str] = RUNGS) -> LadderSettings:
@@ -212,6 +216,26 @@ def comparison_json(one: Comparison) -> dict[str, Any]:
     }
 
 
+def by_fewer(cells: Sequence[Mapping[str, Any]], runs: pathlib.Path = RUNS) -> list[dict[str, Any]]:
+    """How many differences every few of the seeds show, corrected within a cell as those of all seeds are."""
+    found = []
+    for seeds in itertools.combinations(SEEDS, FEWER):
+        families = []
+        for cell in cells:
+            settings = settings_of(cell["task"], cell["labels"], cell["split"], list(cell["rungs"]))
+            family = comparisons(settings, runs / settings.name, seeds)
+            families.append([comparison_json(one) for one in family])
+        found.append({"seeds": seeds, **shown_of(families)})
+    return found
+
+
+def revisions(cells: Sequence[Mapping[str, Any]], runs: pathlib.Path = RUNS) -> list[str]:
+    """The versions of the code that the cells ran on, as their run files state them."""
+    folders = [runs / cell_name(cell["task"], cell["labels"], cell["split"]) for cell in cells]
+    found = [json.loads((folder / "run.json").read_text())["revision"] for folder in folders]
+    return list(dict.fromkeys(found))
+
+
 def write(
     cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
@@ -266,6 +290,9 @@ def main() -> None:
         "steps": STEPS,
         "rates": RATES,
         "sizes": SIZES,
+        "seeds": SEEDS,
+        "by_fewer": by_fewer(finished, arguments.runs),
+        "revisions": revisions(finished, arguments.runs),
         "versions": versions(),
         "environment": environment(),
     }

@@ -1,5 +1,6 @@
 """The page and the figure of `ladder_by_labels.py`, made of its cells alone."""
 
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,7 +48,18 @@ def interval(ci: Sequence[float] | None) -> str:
     return "(no interval)" if ci is None else f"[{points(ci[0])}, {points(ci[1])}]"
 
 
-def conclusions(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def shown_of(families: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, int]:
+    """Of the comparisons of all cells: gains and losses of tuned rungs to the probe, and all that is shown."""
+    shown = [one for family in families for one in family if one["is_significant"]]
+    values = [one["value"] for one in shown if one["b"] == "linear_probe" and one["a"] in TUNED]
+    return {
+        "gains": sum(value > 0 for value in values),
+        "losses": sum(value < 0 for value in values),
+        "all": len(shown),
+    }
+
+
+def conclusions(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
     """What all cells together say, computed."""
     from scipy.stats import binom
 
@@ -81,7 +93,25 @@ def conclusions(cells: Sequence[Mapping[str, Any]]) -> list[str]:
         together(cells),
         over_cells(cells),
         chosen(cells),
+        fewer(cells, facts),
     ]
+
+
+def fewer(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+    """What fewer of the seeds would have shown."""
+    every, each = shown_of([cell["comparisons"] for cell in cells]), facts["by_fewer"]
+    count, first = len(each[0]["seeds"]), each[0]
+
+    def reach(name: str) -> str:
+        values = [one[name] for one in each]
+        return f"{min(values)} to {max(values)}"
+
+    return (
+        f"Differences to the probe that the {len(facts['seeds'])} seeds show: {every['gains']} up, {every['losses']} down;"
+        f" of all comparisons: {every['all']}. Any {count} of them, in {len(each)} ways, show {reach('gains')} up,"
+        f" {reach('losses')} down and {reach('all')} of all; the first {count}, which the study had before,"
+        f" {first['gains']}, {first['losses']} and {first['all']}."
+    )
 
 
 def lead(cell: Mapping[str, Any]) -> tuple[float, str, str]:
@@ -120,10 +150,22 @@ def over_cells(cells: Sequence[Mapping[str, Any]]) -> str:
                 f" {sum(value > 0 for value in values)} of {len(values)}, p = {row['p_adjusted']:.2g})"
             )
     clear = sum(row["p_adjusted"] <= 0.05 for row in rows)
+    text = f"{clear or 'no'} gain{'s are' if clear > 1 else ' is'} shown"
     return (
-        f"Over the cells together {clear or 'no'} gain{'s are' if clear > 1 else ' is'} shown: {first['rung']} has"
-        f" {' and '.join(shown)}; {first['p_adjusted']:.2g} is the smallest of {len(rows)} p-values after Holm."
+        f"Over the cells together, as if they were independent, {text}: {first['rung']} has {' and '.join(shown)};"
+        f" {first['p_adjusted']:.2g} is the smallest of {len(rows)} p-values after Holm. The cells come from"
+        f" {draws(cells)} draws; with a draw as one observation no p-value could be less than {smallest(cells):.2g}."
     )
+
+
+def draws(cells: Sequence[Mapping[str, Any]]) -> int:
+    """How many draws of examples the cells come from: one a task and split."""
+    return len({(cell["task"], cell["split"]) for cell in cells})
+
+
+def smallest(cells: Sequence[Mapping[str, Any]]) -> float:
+    """The smallest p-value that flipping the signs of one gain a draw can give."""
+    return 2.0 ** (1 - draws(cells))
 
 
 def chosen(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -176,7 +218,7 @@ def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         "",
         f"`{facts['command']}`; {len(cells)} of {planned} cells are finished. Written by that command.",
         "",
-        *[f"- {sentence}" for sentence in conclusions(cells)],
+        *[f"- {sentence}" for sentence in conclusions(cells, facts)],
         "",
         "![Macro-F1 by labels, and difference to the probe](ladder_by_labels.svg)",
         "",
@@ -184,7 +226,7 @@ def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         " itself and uncorrected, as in the table below; on the right of paired differences, corrected by Holm over the"
         " nine comparisons of a cell. A bar that leaves the axis is cut, and ends in an arrow.",
         "",
-        "Macro-F1 in percent on 400 test examples, mean over three seeds, with an uncorrected 95 % interval over"
+        f"Macro-F1 in percent on 400 test examples, mean over {len(facts['seeds'])} seeds, with an uncorrected 95 % interval over"
         " examples and seeds. **Bold**: the highest mean of its cell. *: what the ladder chose on 100 validation"
         " examples.",
         "",
@@ -256,17 +298,31 @@ def page(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         " grid. The grids were found on other draws of the same corpora, which may share examples with the 400 that"
         " test here. A wider grid could lift each rung.",
         f"- {first_rates(cells)}",
-        f"- {times(cells)}",
+        f"- {times(cells, facts)}",
         "",
         "## What this does not say",
         "",
         "- One draw of the training labels a task unless `--splits` says more: intervals cover test examples,"
         " heads and data order, not the luck of which labels were drawn.",
-        "- Three seeds are few: where they differ, the first of nine comparisons needs 13.4 standard errors (t with"
-        " two degrees of freedom), and five seeds would need 5.4. *Not shown* is then no evidence of equality.",
+        f"- {few(cells, facts)}",
+        "- The study was first run with the first three seeds, on the same draws. The other two were added after that"
+        " result had been seen, and no p-value counts that look.",
         "",
     ]
     return "\n".join(lines)
+
+
+def few(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+    """What so few seeds can show."""
+    from scipy.stats import t
+
+    seeds, family = len(facts["seeds"]), max(len(cell["comparisons"]) for cell in cells)
+    own, twice = (t.ppf(1 - 0.05 / (2 * family), count - 1) for count in (seeds, 2 * seeds))
+    return (
+        f"{seeds} seeds are few: where they differ, the first of {family} comparisons needs {own:.1f} standard errors (t"
+        f" with {seeds - 1} degrees of freedom), and {2 * seeds} seeds would need {twice:.1f}. *Not shown* is then no"
+        " evidence of equality."
+    )
 
 
 def rates(grids: Mapping[str, Sequence[float]]) -> str:
@@ -277,10 +333,10 @@ def rates(grids: Mapping[str, Sequence[float]]) -> str:
 
 
 def first_rates(cells: Sequence[Mapping[str, Any]]) -> str:
-    """The run of digits that was done again, and what it left."""
+    """How digits came to have two rates, and what that left."""
     text = (
-        "Digits were first run at one rate each, where full fine-tuning and LoRA collapsed at 50 labels. After that was"
-        " seen, the cells of digits were run again with both rates, and those of the texts were not."
+        "Digits were first run at one rate each, with three seeds, where full fine-tuning and LoRA collapsed at 50"
+        " labels. The grids of two rates were set after that was seen; the texts kept their one rate."
     )
     for cell in cells:
         rungs = cell["rungs"]
@@ -289,38 +345,36 @@ def first_rates(cells: Sequence[Mapping[str, Any]]) -> str:
         ):
             low = [
                 f"{name} {points(rungs[name]['value'])} {interval(rungs[name]['ci'])}"
+                f" ({shown_or_not(comparison(cell, name, 'linear_probe'))})"
                 for name in ("lora", "full")
                 if rungs[name]["value"] < rungs["linear_probe"]["value"]
             ]
             if low:
                 text += (
-                    f" That did not cure it: {' and '.join(low)} are still below the probe's"
+                    f" That did not cure it: the means of {' and '.join(low)} are still below the probe's"
                     f" {points(rungs['linear_probe']['value'])}."
                 )
     return text
 
 
-def times(cells: Sequence[Mapping[str, Any]]) -> str:
-    """What the cells took, or what is known of it."""
+def shown_or_not(found: Mapping[str, Any] | None) -> str:
+    """Whether a difference is shown, in two words at most."""
+    return "shown" if found is not None and found["is_significant"] else "not shown"
+
+
+def times(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+    """What the cells ran on and took, or what is known of it."""
+    count, code = len(cells), facts["revisions"]
+    version = " and ".join(one[:7] + one[40:].replace("+", " with ") for one in code)
+    text = f"The cells ran on {len(code)} version{'s' * (len(code) > 1)} of the code ({version})."
     found = took([cell.get("took") for cell in cells])
-    if found is not None:
-        return found
-    loads = [load for cell in cells for load in cell["load"]]
-    known = sum(cell.get("took") is not None for cell in cells)
-    text = (
-        f"What a cell took, in wall or processor time, is recorded of {known or 'none'} of the {len(cells)} cells. The"
-        f" load average at their starts and ends was {min(loads):.1f} to {max(loads):.1f}."
-    )
-    old = [
-        cell for cell in cells if any("train_seconds" in rung for rung in cell["rungs"].values())
-    ]
-    if 0 < len(old) < len(cells):
-        text += (
-            f" The cells come from two versions of the script: {len(old)}"
-            f" ({' and '.join(dict.fromkeys(cell['task'] for cell in old))}) hold training seconds a rung"
-            " (`train_seconds`), the others do not."
-        )
-    return text
+    if found is None:
+        known = sum(cell.get("took") is not None for cell in cells)
+        return f"{text} What a cell took is recorded of {known or 'none'} of the {count} cells."
+    # The load average is renewed every few seconds: a process that starts anew does not meet the same one.
+    if all(one["load"][1] == other["load"][0] for one, other in itertools.pairwise(cells)):
+        text += " They ran one after another, each at the load at which the one before had ended."
+    return f"{text} {found}"
 
 
 def costs(cells: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
@@ -386,8 +440,8 @@ def across(cells: Sequence[Mapping[str, Any]]) -> list[str]:
         "Mean gain in points of macro-F1 at each number of labels and over all cells, the number of cells in which"
         " the rung is ahead, and a p-value by flipping the signs of the cells' gains, corrected by Holm over the"
         " table. The three cells of a task share one draw: nested training labels and the same 400 test examples. The"
-        " p-values, which take the cells as independent, are therefore too small; with a task as one observation, three"
-        " tasks could not give less than 0.25.",
+        " p-values, which take the cells as independent, are therefore too small; with a draw as one observation,"
+        f" {draws(cells)} draws could not give less than {smallest(cells):.2g}.",
         "",
         "| rung | over | "
         + " | ".join(f"{size} labels" for size in sizes)

@@ -53,15 +53,16 @@ def took(times: Sequence[Mapping[str, Any] | None]) -> str | None:
 def one_family(families: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[float]]:
     """P-values of several families, each adjusted by Holm, adjusted as one family instead.
 
-    A raw p-value is read off its adjusted one. Where Holm has raised that to the one before it, what is read is
-    an upper bound, so that no result is too small.
+    A raw p-value is read off its adjusted one. Where Holm has raised that to another's, so that two are equal, what
+    is read is an upper bound, and no result is too small.
     """
     raw = {}
     for place, family in enumerate(families):
-        ordered = sorted(range(len(family)), key=lambda row: family[row]["p_adjusted"])
-        for rank, row in enumerate(ordered):
-            p = family[row]["p_adjusted"]
-            raw[f"{place} {row}"] = p / (len(family) - rank) if p < 1 else 1.0
+        values = [one["p_adjusted"] for one in family]
+        for row, p in enumerate(values):
+            # Holm's factor is at least the number of those that are not before it.
+            factor = 1 + sum(other > p for other in values)
+            raw[f"{place} {row}"] = p / factor if p < 1 else 1.0
     adjusted = correct(raw).adjusted
     return [
         [adjusted[f"{place} {row}"] for row in range(len(family))]

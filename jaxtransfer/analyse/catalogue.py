@@ -11,6 +11,7 @@ from jaxtransfer.analyse.score import Score, undefined
 from jaxtransfer.errors import EvaluationError
 from jaxtransfer.evaluation.cross_fitting import cross_fitted_probabilities
 from jaxtransfer.evaluation.drift.two_sample import squared_distances
+from jaxtransfer.evaluation.intervals import wilson
 from jaxtransfer.evaluation.label_errors import confident_joint
 
 EFFECTIVE_CLASSES = "effective number of classes"
@@ -82,7 +83,8 @@ def label_noise(
 ) -> Score:
     """The share of labels that a cross-fitted linear probe's confident joint holds for wrong.
 
-    It is an estimate by this probe on these features: weak features make clean labels look wrong.
+    It is an estimate by this probe on these features: weak features make clean labels look wrong. It is undefined where
+    the probe is not shown to agree with the labels more often than by chance.
 
     Args:
       features: (n, d), finite.
@@ -109,6 +111,9 @@ def label_noise(
         )
     except EvaluationError as error:
         return undefined(NOISE, data.n, definition, str(error))
+    chance = _not_above_chance(known.codes, probabilities)
+    if chance is not None:
+        return undefined(NOISE, len(known.codes), definition, chance)
     joint = confident_joint(known.codes, probabilities)
     return Score(
         name=NOISE,
@@ -116,6 +121,23 @@ def label_noise(
         n=len(known.codes),
         definition=definition,
         note=known.note,
+    )
+
+
+def _not_above_chance(
+    labels: Int[np.ndarray, "n"], probabilities: Float[np.ndarray, "n k"]
+) -> str | None:
+    """Why a probe says nothing of the labels: its agreement may be that of guesses of the same shares."""
+    guessed, n = probabilities.argmax(axis=1), len(labels)
+    right, classes = int((guessed == labels).sum()), probabilities.shape[1]
+    shares = [np.bincount(codes, minlength=classes) / n for codes in (guessed, labels)]
+    expected = float(shares[0] @ shares[1])
+    low, high = wilson(right, n)
+    if low > expected:
+        return None
+    return (
+        f"the probe is not shown to be better than chance: accuracy {right / n:.3f} [{low:.3f}, {high:.3f}], and"
+        f" {expected:.3f} by chance"
     )
 
 

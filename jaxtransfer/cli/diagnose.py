@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     print(json.dumps(found, indent=2) if arguments.json else diagnosis_text.card(found))
     if arguments.workdir is not None:
         diagnosing.write(found, chosen, arguments.workdir)
+        config = shlex.quote(str(arguments.workdir / diagnosing.CONFIG))
         print(
-            f"recommended ladder: jaxtransfer ladder --config {arguments.workdir / diagnosing.CONFIG}"
-            " --workdir ...",
+            f"recommended ladder: jaxtransfer ladder --config {config} --workdir ...",
             file=sys.stderr,
         )
     return 0

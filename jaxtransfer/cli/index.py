@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     for copy in entries.copies:
         print(f"copy: {copy.directory}: holds the record of {copy.of}, which is counted once")
     print(
-        f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.unfinished)} not"
-        f" finished, {len(entries.damaged)} damaged"
+        f"{page}: {len(entries.decisions)} decisions, {len(entries.runs)} single runs, {len(entries.searches)} sweeps"
+        f" and ablations, {len(entries.unfinished)} not finished, {len(entries.damaged)} damaged"
     )
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import shlex
 import sys
 
 from jaxtransfer.cli import config_words, paths
@@ -35,7 +36,8 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
 
     text, out = _made(arguments, words)
     print(f"wrote {new_config.write(text, out)}; what it costs, and then the ladder:")
-    command = f"jaxtransfer ladder --config {out} --workdir runs/{arguments.name}"
+    words = ["jaxtransfer", "ladder", "--config", str(out), "--workdir", f"runs/{arguments.name}"]
+    command = shlex.join(words)
     print(f"  {command} --dry-run\n  {command}")
     return 0
 
@@ -50,9 +52,10 @@ def preview(arguments: argparse.Namespace, words: list[str]) -> int:
 
 def _made(arguments: argparse.Namespace, words: list[str]) -> tuple[str, pathlib.Path]:
     """The text of the config and its place; says what was seen of the data."""
-    from jaxtransfer.protocol import new_config, seen_data
+    from jaxtransfer.protocol import new_config, seen_data, settings
 
     config_words.refuse(words, "new")
+    settings.check_name("NAME", arguments.name)
     out = arguments.out or pathlib.Path("configs") / f"{arguments.name}.py"
     new_config.check_free(out)
     seen = None

@@ -16,8 +16,9 @@ import numpy as np
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import console, ladder
+from jaxtransfer.protocol import console, frozen, ladder
 from jaxtransfer.protocol.ablation import Ablation, Variant
+from jaxtransfer.protocol.abstract_costs import check_rungs
 from jaxtransfer.protocol.budget import Ledger
 from jaxtransfer.protocol.climbing import Climbed, cell_count, climb_rung
 from jaxtransfer.protocol.decision import Comparison, compare_family
@@ -25,11 +26,11 @@ from jaxtransfer.protocol.problem import ACCEPT, TUNE, Problem, prepare
 from jaxtransfer.protocol.provenance import environment, versions
 from jaxtransfer.protocol.report.ablation import write_page
 from jaxtransfer.protocol.workbench import Workbench
-from jaxtransfer.protocol.workdir import check_free, claim, write_json
+from jaxtransfer.protocol.workdir import RESULTS, check_free, claim, write_json
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
 
-FILE = "ablation.json"
+FILE = RESULTS["ablate"]
 SCHEMA = 1
 READ = (
     "Differences are on the acceptance half of validation; the test split was not read. A ladder"
@@ -61,7 +62,9 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
         )
         closing.callback(progress.close)
         problem = _without_test(prepare(settings))
+        check_rungs(problem, ablation.rungs)
         closing.enter_context(claim(workdir, problem, "ablate"))
+        criterion = frozen.freeze(workdir, settings)
         for line in problem.introduction():
             progress.say(line)
         bench = Workbench(
@@ -74,7 +77,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
             rung.name: climb_rung(bench, rung, workdir, progress, ledger) for rung in ablation.rungs
         }
         shutil.rmtree(workdir / "cache", ignore_errors=True)
-        found = _result(ablation, problem, climbed, command)
+        found = _result(ablation, problem, climbed, criterion, command)
         write_json(workdir / FILE, found)
         page = write_page(found, workdir)
     print(table(found))
@@ -93,7 +96,11 @@ def _without_test(problem: Problem) -> Problem:
 
 
 def _result(
-    ablation: Ablation, problem: Problem, climbed: Mapping[str, Climbed], command: str
+    ablation: Ablation,
+    problem: Problem,
+    climbed: Mapping[str, Climbed],
+    criterion: Mapping[str, Any],
+    command: str,
 ) -> dict[str, Any]:
     settings, rule = ablation.settings, ablation.settings.acceptance
     tables = {name: [one.select(ACCEPT) for one in item.tables()] for name, item in climbed.items()}
@@ -117,6 +124,7 @@ def _result(
         "n": len(tables[ablation.base][0]),
         "seeds": list(settings.seeds),
         "read": READ,
+        "criterion": dict(criterion),
         "base": {
             "rung": ablation.base,
             **_facts(climbed[ablation.base], tables[ablation.base], rule.metric),
@@ -245,4 +253,5 @@ def conclude(found: Mapping[str, Any]) -> list[str]:
             f"Not told from the base: {'; '.join(open_)}. An interval that holds 0 is no proof of"
             " no effect: its ends say how large one may be."
         )
-    return [*said, found["read"]]
+    changed = frozen.sentence(found["criterion"])
+    return [*said, *([] if changed is None else [changed]), found["read"]]

@@ -78,8 +78,8 @@ def read(config: Mapping[str, Any], only: Sequence[str] = ()) -> Ablation:
       only: components to take; all if empty.
 
     Raises:
-      ConfigError: if the section is missing or malformed, names an unknown rung or component, or a
-        component changes nothing; or as `settings.from_config` does, of the changed rungs.
+      ConfigError: if the section is missing or malformed, names an unknown rung or component, a
+        component changes nothing, or two variants would share a rung's name; or as `settings.from_config` does, of the changed rungs.
     """
     plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     settings = from_config(plain)
@@ -111,13 +111,23 @@ def read(config: Mapping[str, Any], only: Sequence[str] = ()) -> Ablation:
             " least two"
         )
     methods = {base.name: _mapping(base)}
-    variants = []
+    variants: list[Variant] = []
     for name, component in components.items():
         if only and name not in only:
             continue
         for label, overrides in _versions(name, component, mode).items():
             place = f"config.ablation.components.{name}.{label}"
             rung = f"{base.name}-{name}-{label}"
+            if rung in methods:
+                other = next(one for one in variants if one.rung == rung)
+                raise ConfigError(
+                    f"{place} and config.ablation.components.{other.component}.{other.label} would both be"
+                    f" run as {rung!r}: rename a component or an alternative of them"
+                )
+            if "when" in overrides:
+                raise ConfigError(
+                    f"{place} has 'when', but an ablation runs every variant, whatever the facts are: leave it out"
+                )
             methods[rung] = _merged(place, methods[base.name], overrides)
             changes = _changes(settings, base, methods[rung])
             if not changes:

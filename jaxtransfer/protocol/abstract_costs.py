@@ -1,7 +1,7 @@
 """What the cells of a rung cost, from shapes alone: nothing is trained, and no array is made."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,7 +9,9 @@ import jax
 from jaxtransfer import partition
 from jaxtransfer.adapt.adapted import Adapted, adapt
 from jaxtransfer.adapt.method import from_description
+from jaxtransfer.errors import JaxTransferError
 from jaxtransfer.models.model import Model
+from jaxtransfer.objectives import Objective
 from jaxtransfer.protocol import cells
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem
 from jaxtransfer.protocol.settings import RungSettings, train_settings
@@ -17,8 +19,18 @@ from jaxtransfer.protocol.training import objective_of, recipe_of, statistics_of
 from jaxtransfer.train.abstract_cost import (
     activations,
     predict_cost,
+    state_shapes,
     step_cost,
 )
+from jaxtransfer.train.recipe import Recipe
+
+
+def check_rungs(problem: Problem, rungs: Iterable[RungSettings]) -> None:
+    """Finds which of the rungs cannot act on the model, before any of them trains; errors as of `check`."""
+    costs = AbstractCosts(problem)
+    for rung in rungs:
+        if not rung.is_baseline and not rung.is_ensemble:
+            costs.check(rung)
 
 
 class AbstractCosts:
@@ -40,25 +52,16 @@ class AbstractCosts:
     ) -> tuple[float, Mapping[str, Any]]:
         """Operations of so many cells, and the facts of one."""
         if rung.is_baseline:
-            return self._baseline(rung, runs), {"trainable": 0, "steps": 0}
+            return self._baseline(rung, runs), {"trainable": 0, "steps": 0, "train_flops": 0.0}
         train = train_settings(self.problem.settings, rung)
-        phases = cells.method_of(rung).phases()
-        flops, steps, peak = 0.0, 0, 0
-        for index, phase in enumerate(phases):
-            is_last = index == len(phases) - 1
-            adapted = adapt(
-                self.model,
-                phase,
-                rng=jax.random.key(0),
-                statistics=statistics_of(self.problem, rung),
-            )
-            recipe = recipe_of(train, phase, rung, 1e-3, is_last=is_last)
+        flops, trained, steps, peak = 0.0, 0.0, 0, 0
+        for adapted, recipe, objective in self._phases(rung):
             seen = recipe.steps * recipe.batch_size
             examples = len(self.problem.examples[TRAIN])
             start = adapted.frozen_prefix if examples <= seen else 0
             cost = step_cost(
                 adapted,
-                objective_of(train, is_last=is_last),
+                objective,
                 recipe,
                 self._inputs(adapted, start),
                 start=start,
@@ -67,7 +70,7 @@ class AbstractCosts:
             looks = recipe.steps // recipe.evaluate_every if recipe.evaluate_every else 0
             tuning = len(self.problem.examples[TUNE])
             looked = looks * (runs + (trials if train.patience else 0)) * tuning
-            flops += recipe.steps * (trials + runs) * cost.flops
+            trained += recipe.steps * (trials + runs) * cost.flops
             flops += self._predicting(adapted, looked)
             if trials + runs:
                 cached = examples if start else 0
@@ -79,12 +82,40 @@ class AbstractCosts:
                 )
         predicted = trials * tuning + runs * len(self.problem.evaluated)
         trainable, _ = partition.split(adapted.variables, adapted.labels)
-        return flops + self._predicting(adapted, predicted), {
+        return trained + flops + self._predicting(adapted, predicted), {
+            "train_flops": trained,
             "trainable": sum(leaf.size for leaf in jax.tree.leaves(trainable)),
             "steps": steps,
             "step_flops": cost.flops,
             "peak_bytes": peak,
         }
+
+    def check(self, rung: RungSettings) -> None:
+        """Finds whether a rung can act on this model: its sites and targets, stages and optimizer groups.
+
+        Raises:
+          JaxTransferError: of the kind that training would end with, naming the rung.
+        """
+        try:
+            for adapted, recipe, objective in self._phases(rung):
+                state_shapes(adapted, objective, recipe)
+        except JaxTransferError as error:
+            raise type(error)(f"rung {rung.name!r}: {error}") from error
+
+    def _phases(self, rung: RungSettings) -> Iterator[tuple[Adapted, Recipe, Objective]]:
+        """What each phase of a rung trains, how, and on which loss; at any learning rate."""
+        train = train_settings(self.problem.settings, rung)
+        phases = cells.method_of(rung).phases()
+        for index, phase in enumerate(phases):
+            is_last = index == len(phases) - 1
+            adapted = adapt(
+                self.model,
+                phase,
+                rng=jax.random.key(0),
+                statistics=statistics_of(self.problem, rung),
+            )
+            recipe = recipe_of(train, phase, rung, 1e-3, is_last=is_last)
+            yield adapted, recipe, objective_of(train, is_last=is_last)
 
     def _baseline(self, rung: RungSettings, runs: int) -> float:
         if rung.method == "majority_class" or not runs:

@@ -3,11 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from jaxtransfer.errors import ConfigError, nearest
-from jaxtransfer.evaluation.metrics import METRICS
+from jaxtransfer.evaluation.definition import Definition
+from jaxtransfer.evaluation.metrics import METRICS, definition
 from jaxtransfer.protocol.checking import Interval
 from jaxtransfer.protocol.sections import Rate, Weight
 
@@ -92,7 +94,9 @@ def guards_of(rule: AcceptanceSettings) -> tuple[Guard, ...]:
 
     Raises:
       ConfigError: if a name is none of a metric, a column of groups, latency or memory (naming the
-        nearest), or of a metric that is simulated and has no interval.
+        nearest), or of a metric that is simulated and has no interval; if a bound is none that the value
+        can have.
+      EvaluationError: if groups are to be bounded by a deciding metric that there is not.
     """
     return tuple(_guard(name, bound, rule) for name, bound in rule.guards.items())
 
@@ -101,22 +105,52 @@ def _guard(name: str, bound: float, rule: AcceptanceSettings) -> Guard:
     known = METRICS["classification"]
     place = f"config.acceptance.guards.{name}"
     if name in (LATENCY, MEMORY):
+        if bound <= 0:
+            raise ConfigError(f"{place} must be above 0, as what serving takes is, not {bound:g}")
         kind: Kind = "latency" if name == LATENCY else "memory"
         return Guard(name=name, kind=kind, subject="", bound=bound, at_least=False)
     if name.startswith(WORST_GROUP) and name != WORST_GROUP:
+        deciding = definition(rule.metric)
+        _check_reachable(place, bound, deciding)
         return Guard(
             name=name,
             kind="worst_group",
             subject=name.removeprefix(WORST_GROUP),
             bound=bound,
-            at_least=known[rule.metric].maximise,
+            at_least=deciding.maximise,
         )
     if name not in known:
         names = [*known, LATENCY, MEMORY, f"{WORST_GROUP}COLUMN"]
         raise ConfigError(f"{place} is no metric and no guard; nearest: {nearest(name, names)}")
     if known[name].interval == "simulation":
         raise ConfigError(f"{place}: {name!r} is simulated and has no interval; guard another")
+    _check_reachable(place, bound, known[name])
     return Guard(name=name, kind="metric", subject=name, bound=bound, at_least=known[name].maximise)
+
+
+def check_reachable(rule: AcceptanceSettings) -> None:
+    """Refuses a target that the metric cannot have, and a margin that no two of its values differ by.
+
+    Raises:
+      ConfigError: naming the metric's range.
+      EvaluationError: if there is no such metric, naming the nearest.
+    """
+    deciding = definition(rule.metric)
+    low, high = deciding.bounds
+    if rule.target is not None:
+        _check_reachable("config.acceptance.target", rule.target, deciding)
+    if rule.margin > high - low:
+        raise ConfigError(
+            f"config.acceptance.margin is {rule.margin:g}, and no two values of {rule.metric} differ by more than"
+            f" {high - low:g}"
+        )
+
+
+def _check_reachable(place: str, bound: float, defined: Definition) -> None:
+    low, high = defined.bounds
+    if not low <= bound <= high:
+        spanned = f"at least {low:g}" if math.isinf(high) else f"in [{low:g}, {high:g}]"
+        raise ConfigError(f"{place} must be {spanned}, as {defined.name} is, not {bound:g}")
 
 
 def frozen_document(acceptance: AcceptanceSettings, budget: BudgetSettings) -> dict[str, Any]:

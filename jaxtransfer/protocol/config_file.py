@@ -63,7 +63,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def _is_assigned(config: Any, word: str) -> bool:
-    """Sets an option of a loader or a method that the file leaves out, or a count in place of a share and the reverse.
+    """Sets an option that the file leaves out, what it says is None, or a count in place of a share and the reverse.
 
     `ml_collections` sets all others: a key keeps the type that the file gives it. Settings and
     loaders check the value.
@@ -77,15 +77,28 @@ def _is_assigned(config: Any, word: str) -> bool:
     place = ".".join(sections)
     # A target or a limit that the file leaves open has no type of its own; elsewhere a placeholder may stand.
     is_limit = place.startswith(("acceptance", "budget"))
-    is_unset = name not in node or (is_limit and node[name] is None)
+    is_open, kind = _standing(node, name)
+    is_unset = name not in node or (is_limit and is_open)
     is_option = OPEN.fullmatch(place) is not None and name.isidentifier() and is_unset
-    is_size = place in SIZES and {type(value), node.get_type(name)} == {int, float}
-    if is_option or is_size:
+    is_size = place in SIZES and {type(value), kind} == {int, float}
+    is_assigned = is_option or is_size or kind is type(None)
+    if is_assigned:
         with node.unlocked():
-            if is_size:
+            # A placeholder holds on to its type, and would not take what the settings are to refuse.
+            if name in node:
                 del node[name]
             node[name] = value
-    return is_option or is_size
+    return is_assigned
+
+
+def _standing(node: Any, name: str) -> tuple[bool, type | None]:
+    """Whether a key is open (None, or a placeholder), and the type that its value has to keep, if it has one."""
+    from ml_collections import config_dict
+
+    try:
+        return node[name] is None, node.get_type(name)
+    except (KeyError, config_dict.RequiredValueError):
+        return True, None
 
 
 def _literal(text: str) -> Any:

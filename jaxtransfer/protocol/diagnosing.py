@@ -29,18 +29,18 @@ from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.models import zoo
 from jaxtransfer.models.model import Model, with_head
 from jaxtransfer.protocol import manifest
+from jaxtransfer.protocol.config_text import in_docstring, with_tuples
 from jaxtransfer.protocol.problem import TRAIN, TUNE, Problem, prepare
 from jaxtransfer.protocol.recommending import ALPHA, Facts, recommend
 from jaxtransfer.protocol.settings import LadderSettings
 from jaxtransfer.protocol.task_card import task_card
-from jaxtransfer.protocol.workdir import write_json, write_text
+from jaxtransfer.protocol.workdir import DIAGNOSED, write_json, write_text
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.predict import extract_features, run
 from jaxtransfer.trees import PARAMS
 
 SCHEMA = 1
-FILE = "diagnosis.json"
-CONFIG = "recommended.py"
+FILE, CONFIG = DIAGNOSED
 BATCH = 50
 ROWS = 500
 """At most so many examples of a split or a domain are compared with another's."""
@@ -158,11 +158,11 @@ def recommended_config(
     document["diagnosis"] = diagnosis
     reasons = "\n".join(f"- {name}: {why}." for name, why in suggested["reasons"].items())
     remarks = "\n".join(f"- {remark}." for remark in suggested["remarks"])
-    text = pprint.pformat(document, width=100, sort_dicts=False)
+    text = pprint.pformat(with_tuples(document), width=100, sort_dicts=False)
     return (
         f'"""The ladder that the diagnosis of {settings.name} recommends.\n\n'
         "    jaxtransfer ladder --config recommended.py --workdir runs/recommended\n\n"
-        f'{reasons}\n\n{remarks}\n"""\n\n'
+        f'{in_docstring(reasons)}\n\n{in_docstring(remarks)}\n"""\n\n'
         "from ml_collections import ConfigDict\n\n\n"
         f"def get_config() -> ConfigDict:\n    return ConfigDict(\n{_indented(text)}\n    )\n"
     )

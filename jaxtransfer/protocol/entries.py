@@ -1,4 +1,4 @@
-"""What a folder of work directories holds: decisions, single runs, ladders that are not finished, and what cannot be read.
+"""What a folder of work directories holds: decisions, single runs, sweeps and ablations, what is not finished, and what cannot be read.
 
 Each decision is reduced to the facts that an index shows and counts; nothing is skipped in silence.
 """
@@ -14,10 +14,12 @@ from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.protocol import account, manifest, record
 from jaxtransfer.protocol.past_records import conditions
-from jaxtransfer.protocol.report.contents import TEST, check_record
-from jaxtransfer.protocol.workdir import RUN
+from jaxtransfer.protocol.report.contents import DIAGNOSIS, TEST, check_record
+from jaxtransfer.protocol.report.diagnosis_form import foreign, is_diagnosis
+from jaxtransfer.protocol.sweep_summary import sentences
+from jaxtransfer.protocol.workdir import RESULTS, RUN
 
-EXAMINATION, DIAGNOSIS = "examination.json", "diagnosis.json"
+EXAMINATION = "examination.json"
 Interval = tuple[float, float] | None
 
 
@@ -53,7 +55,7 @@ class Decision:
       imbalance: examples of the largest class over those of the smallest, in all data.
       record_hash: of the record; the same record in two places is one decision.
       data_hash: of the data; decisions on the same data are not independent.
-      recommended: rungs of its `diagnosis.json`, the one to try first in front; None without one.
+      recommended: rungs of its `diagnosis.json`, the one to try first in front; None without one of what was decided on.
       examination: sentences of its `examination.json`; None without one.
       is_sealed: whether its record is the one that its manifest was written for; an older record has no manifest.
     """
@@ -101,6 +103,16 @@ class SingleRun:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """A sweep or an ablation that is finished, with the first sentence of what it found; it decides nothing."""
+
+    directory: pathlib.Path
+    name: str
+    verb: str
+    found: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Unfinished:
     """A run whose end is missing, with the cells that are there."""
 
@@ -132,12 +144,13 @@ class Entries:
 
     decisions: tuple[Decision, ...]
     runs: tuple[SingleRun, ...]
+    searches: tuple[Search, ...]
     unfinished: tuple[Unfinished, ...]
     damaged: tuple[Damaged, ...]
     copies: tuple[Copy, ...] = ()
 
 
-Entry = Decision | SingleRun | Unfinished | Damaged
+Entry = Decision | SingleRun | Search | Unfinished | Damaged
 
 
 def find(root: pathlib.Path) -> Entries:
@@ -160,6 +173,7 @@ def find(root: pathlib.Path) -> Entries:
     return Entries(
         decisions=tuple(first.values()),
         runs=tuple(one for one in found if isinstance(one, SingleRun)),
+        searches=tuple(one for one in found if isinstance(one, Search)),
         unfinished=tuple(one for one in found if isinstance(one, Unfinished)),
         damaged=tuple(one for one in found if isinstance(one, Damaged)),
         copies=tuple(
@@ -227,7 +241,7 @@ def _decision(directory: pathlib.Path) -> Decision:
         seeds=len(document["config"]["seeds"]),
         record_hash=manifest.digest(document),
         data_hash=str(document["hashes"]["data"]),
-        recommended=_recommended(directory / DIAGNOSIS),
+        recommended=_recommended(directory / DIAGNOSIS, document["hashes"]),
         examination=_examination(directory / EXAMINATION),
         is_sealed=_check_seal(directory, document),
     )
@@ -301,15 +315,18 @@ def _sentences(value: Any) -> tuple[str, ...]:
     return tuple(str(sentence) for sentence in value)
 
 
-def _recommended(path: pathlib.Path) -> tuple[str, ...] | None:
-    if not path.is_file():
+def _recommended(path: pathlib.Path, hashes: Mapping[str, str]) -> tuple[str, ...] | None:
+    document = _json(path) if path.is_file() else {}
+    if not is_diagnosis(document):
         return None
-    found = _json(path).get("recommended")
+    found = document.get("recommended")
     first, rungs = (found["first"], found["rungs"]) if isinstance(found, dict) else (None, [])
     if not isinstance(first, str) or not isinstance(rungs, list) or first not in rungs:
         raise WorkdirError(
             f"{path.name} is damaged: 'recommended' does not name rungs and the first to try: {found!r}"
         )
+    if foreign(document, hashes):
+        return None
     return (first, *(str(name) for name in rungs if name != first))
 
 
@@ -320,9 +337,13 @@ def _examination(path: pathlib.Path) -> tuple[str, ...] | None:
     return (f"Of rung {found['rung']}, on {found['split']}:", *_sentences(found["summary"]))
 
 
-def _run(directory: pathlib.Path) -> SingleRun | Unfinished:
+def _run(directory: pathlib.Path) -> SingleRun | Search | Unfinished:
     facts = _json(directory / RUN)
     verb, name = str(facts["verb"]), str(facts["config"]["name"])
+    if verb in RESULTS and (directory / RESULTS[verb]).is_file():
+        result = _json(directory / RESULTS[verb])
+        said = sentences(result) if verb == "sweep" else _sentences(result["conclusion"])
+        return Search(directory=directory, name=name, verb=verb, found=said[0])
     cells = sorted((directory / "cells").glob("*/*/cell.json"))
     if verb != "train" or not cells:
         return Unfinished(directory=directory, name=name, verb=verb, cells=len(cells))

@@ -45,7 +45,7 @@ from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.learnt import sentences
 from jaxtransfer.protocol.problem import CALIBRATION, TEST, TRAIN, Problem, prepare
 from jaxtransfer.protocol.sample_efficiency import sample_efficiency
-from jaxtransfer.protocol.workdir import write_json
+from jaxtransfer.protocol.workdir import read_run, write_json
 from jaxtransfer.train.compiled import CompiledSteps
 from jaxtransfer.train.predict import extract_features
 from jaxtransfer.train.predict import run as run_network
@@ -178,12 +178,13 @@ def examine(
 
 def subject_of(workdir: pathlib.Path, extent: Extent, rung: str | None) -> Subject:
     """Reads the rung in question; nothing is written. Errors as of `examine`."""
-    record, facts = (_read(workdir / name) for name in ("record.json", "run.json"))
-    problem = prepare(settings_of.from_json(facts["config"]))
+    record, facts = _read(workdir / "record.json"), read_run(workdir) or {}
+    problem = prepare(settings_of.from_json(facts.get("config")))
     for name, value in problem.hashes.items():
-        if facts["hashes"].get(name) != value:
+        began = facts.get("hashes", {}).get(name)
+        if began != value:
             raise WorkdirError(
-                f"{workdir} was run on other {name} (hash {facts['hashes'].get(name)}) than there"
+                f"{workdir} was run on other {name} (hash {began}) than there"
                 f" are now ({value}): examine it where its data and weights are"
             )
     names = [one["name"] for one in record["rungs"]]

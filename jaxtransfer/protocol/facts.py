@@ -1,6 +1,7 @@
 """The flat facts of a task, by name: what preconditions of rungs are about, and by which tasks are called similar."""
 
 import json
+import math
 import operator
 import pathlib
 from collections.abc import Callable, Mapping
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.errors import ConfigError, nearest
+from jaxtransfer.protocol.conclusion import listed
 from jaxtransfer.protocol.problem import TRAIN, Problem
+from jaxtransfer.protocol.report.contents import read_diagnosis
+from jaxtransfer.protocol.report.diagnosis_form import foreign
 from jaxtransfer.protocol.sections import RungSettings
 
 Fact = str | int | float | None
@@ -52,13 +56,23 @@ def facts_of(problem: Problem) -> dict[str, Fact]:
     }
 
 
-def with_diagnosis(facts: Mapping[str, Fact], path: str | None) -> dict[str, Fact]:
-    """The facts with those of a diagnosis file, if it is there.
+def with_diagnosis(
+    facts: Mapping[str, Fact], path: str | None, hashes: Mapping[str, str]
+) -> dict[str, Fact]:
+    """The facts with those of a diagnosis or of a plain file of facts, if it is there.
 
     What the file calls `facts` keeps its names; its other scalars are named by their keys, joined by `/`.
 
+    Args:
+      facts: of the data.
+      path: of the file.
+      hashes: of data, splits and base weights. A diagnosis has to be of these: noise and stages are the
+        backbone's, and of other splits it may have read the labels that decide or test here.
+
     Raises:
-      ConfigError: if the file is no JSON object, or says something else of the data than the data do.
+      ConfigError: if the file is no JSON object, holds a number that is not finite, is a diagnosis of something else,
+        or says something else of the data than the data do.
+      WorkdirError: if it is a damaged diagnosis.
     """
     if path is None or not pathlib.Path(path).is_file():
         return dict(facts)
@@ -68,8 +82,19 @@ def with_diagnosis(facts: Mapping[str, Fact], path: str | None) -> dict[str, Fac
         raise ConfigError(f"config.diagnosis {path!r} cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"config.diagnosis {path!r} holds no JSON object")
+    diagnosis = read_diagnosis(pathlib.Path(path))
+    other = () if diagnosis is None else foreign(diagnosis, hashes)
+    if other:
+        raise ConfigError(
+            f"config.diagnosis {path!r} is of {listed(other)}: diagnose what this ladder is of, or leave it out"
+        )
     own = document.pop("facts", {})
     found = dict(_flat({**document, **(own if isinstance(own, dict) else {})}))
+    for name, fact in found.items():
+        if isinstance(fact, float) and not math.isfinite(fact):
+            raise ConfigError(
+                f"config.diagnosis {path!r}: {name} is {fact}, which is no finite number"
+            )
     for name in sorted(set(found) & set(facts)):
         if found[name] != facts[name]:
             raise ConfigError(

@@ -30,12 +30,13 @@ def write_index(
     """
     page = root / PAGE if out is None else out
     entries = find(root)
-    _check_place(page)
+    check_place(page)
     write_text(page, render(entries, root, page))
     return page, entries
 
 
-def _check_place(page: pathlib.Path) -> None:
+def check_place(page: pathlib.Path) -> None:
+    """Finds whether the page may be written there; errors as of `write_index`."""
     if not page.parent.is_dir():
         raise WorkdirError(f"there is no folder {page.parent} for {page.name}: make it first")
     if page.is_dir():

@@ -12,14 +12,32 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.errors import WorkdirError
+from jaxtransfer.errors import ConfigError, WorkdirError
+from jaxtransfer.evaluation.definition import Definition
+from jaxtransfer.protocol.checking import check
+from jaxtransfer.protocol.sections import Count, CountOrNone, Weight
 from jaxtransfer.train.checkpoint import writing
 from jaxtransfer.version import __version__
 
 FILE = "trials.jsonl"
 FORMAT = 1
 KIND = "jaxtransfer sweep"
-ROW_KEYS = {"trial", "parameters", "steps", "value", "diverged"}
+SLACK = 1e-9
+"""How far rounding may take a value out of its metric's bounds."""
+ROW = {
+    "trial": CountOrNone,
+    "parameters": Mapping[str, Any],
+    "steps": Count,
+    "value": float | None,
+    "diverged": str,
+    "seconds": Weight,
+}
+"""What every line of a trial holds; `value` is None where training diverged or the metric is undefined."""
+OUTCOME = ("parameters", "value", "diverged")
+AGAIN = "remove the line to run its trial again"
+
+Asked = Mapping[tuple[int, int], Mapping[str, Any]]
+"""Number of a trial and the step it is trained to, to its parameters."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,19 +70,62 @@ class Journal:
         """Finished trials in the order of their ends, each once.
 
         Raises:
-          WorkdirError: if a line is damaged, naming it.
+          WorkdirError: if a line is damaged, lacks a key or has a value of another kind, or if two lines
+            differ in how one trial ended, naming them.
         """
-        found: dict[tuple[int, int], dict[str, Any]] = {}
+        return list(self._numbered().values())
+
+    def check(self, asked: Asked, source: str, metric: Definition) -> None:
+        """Compares every line with what the sweep runs.
+
+        Args:
+          asked: what the sweep runs.
+          source: who asks for it, in words.
+          metric: of the values.
+
+        Raises:
+          WorkdirError: if a line is of another trial, of other parameters, or its value is out of the
+            metric's bounds, naming it.
+        """
+        low, high = metric.bounds
+        for number, row in self._numbered().items():
+            place = f"{self.path}, line {number}"
+            key = row["trial"], row["steps"]
+            if key not in asked:
+                raise WorkdirError(
+                    f"{place}, is of trial {key[0]} after {key[1]} steps, which {source} has not:"
+                    " remove the line"
+                )
+            # As the line's own: a tuple is a list in JSON.
+            parameters = json.loads(json.dumps(asked[key]))
+            if row["parameters"] != parameters:
+                raise WorkdirError(
+                    f"{place}, has trial {key[0]} with {row['parameters']}, but {source} gives it"
+                    f" {parameters}; {AGAIN}"
+                )
+            if row["value"] is not None and not low - SLACK <= row["value"] <= high + SLACK:
+                raise WorkdirError(
+                    f"{place}, has the value {row['value']:g}, but {metric.name} is from {low:g} to"
+                    f" {high:g}; {AGAIN}"
+                )
+
+    def _numbered(self) -> dict[int, dict[str, Any]]:
+        """Number of its line to each finished trial."""
+        found: dict[int, dict[str, Any]] = {}
+        first: dict[tuple[int, int], int] = {}
         lines = self.path.read_bytes()
         for number, line in enumerate(lines[: _whole(lines)].splitlines()[1:], start=2):
-            row = _parsed(self.path, number, line)
-            if not set(row) >= ROW_KEYS:
+            row = _row(self.path, number, line)
+            # A process that outlived its killed sweep may have written what another has run again.
+            earlier = first.setdefault((row["trial"], row["steps"]), number)
+            if earlier == number:
+                found[number] = row
+            elif any(found[earlier][name] != row[name] for name in OUTCOME):
                 raise WorkdirError(
-                    f"{self.path}, line {number}, lacks {sorted(ROW_KEYS - set(row))}; remove the"
-                    " line to run its trial again"
+                    f"{self.path}, lines {earlier} and {number}, differ about trial {row['trial']}"
+                    f" after {row['steps']} steps; remove both to run it again"
                 )
-            found.setdefault((row["trial"], row["steps"]), row)
-        return list(found.values())
+        return found
 
 
 def open_journal(workdir: pathlib.Path, facts: Mapping[str, Any]) -> Journal:
@@ -107,6 +168,22 @@ def open_journal(workdir: pathlib.Path, facts: Mapping[str, Any]) -> Journal:
 def _whole(content: bytes) -> int:
     """Length of the lines that end."""
     return content.rfind(b"\n") + 1
+
+
+def _row(path: pathlib.Path, number: int, line: bytes) -> dict[str, Any]:
+    row = _parsed(path, number, line)
+    place = f"{path}, line {number}"
+    missing = sorted(set(ROW) - set(row))
+    if missing:
+        raise WorkdirError(f"{place}, lacks {missing}; {AGAIN}")
+    try:
+        for name, kind in ROW.items():
+            check(name, row[name], kind)
+    except ConfigError as error:
+        raise WorkdirError(f"{place}: {error}; {AGAIN}") from error
+    if row["diverged"] and row["value"] is not None:
+        raise WorkdirError(f"{place}, has a value of a trial that diverged; {AGAIN}")
+    return row
 
 
 def _parsed(path: pathlib.Path, number: int, line: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, TrainingError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, console, manifest
@@ -26,6 +26,7 @@ from jaxtransfer.protocol.frozen import freeze, sentence
 from jaxtransfer.protocol.plan import LISTED, Plan, make_plan
 from jaxtransfer.protocol.problem import ACCEPT, Problem, prepare
 from jaxtransfer.protocol.report import write_report
+from jaxtransfer.protocol.report.contents import DIAGNOSIS, read_diagnosis
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import is_needed, of_rung
 from jaxtransfer.protocol.settings import LadderSettings
@@ -33,8 +34,6 @@ from jaxtransfer.protocol.workbench import Workbench
 from jaxtransfer.protocol.workdir import check_free, claim, write_json, write_text
 from jaxtransfer.train.cache import ActivationCache
 from jaxtransfer.train.compiled import CompiledSteps
-
-DIAGNOSIS = "diagnosis.json"
 
 
 def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -> dict[str, Any]:
@@ -86,10 +85,12 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
 
 
 def _keep_diagnosis(settings: LadderSettings, workdir: pathlib.Path) -> None:
-    """Copies the diagnosis that preconditions were read from, so that the record holds it."""
+    """Copies the diagnosis that preconditions were read from, for the report; of plain facts, the record holds them."""
     path = None if settings.diagnosis is None else pathlib.Path(settings.diagnosis)
     own = workdir / DIAGNOSIS
-    if path is not None and path.is_file() and path.resolve() != own.resolve():
+    if path is None or read_diagnosis(path) is None:
+        return
+    if path.resolve() != own.resolve():
         write_text(own, path.read_text(encoding="utf-8"))
 
 
@@ -102,8 +103,11 @@ def _ascend(
 ) -> Ascent:
     """Climbs until the ladder ends, the criterion is met or the budget is spent; then the references.
 
+    A rung of which every learning rate, or a run, diverges is left out, with what was said.
+
     Raises:
       ConfigError: if the budget is spent before the first rung is whole.
+      TrainingError: if the first rung diverges.
     """
     settings = problem.settings
     bench = Workbench(
@@ -135,6 +139,14 @@ def _ascend(
                     raise ConfigError(
                         f"{spent} before the first rung, {rung.name!r}, was whole: enlarge config.budget"
                     ) from spent
+            except TrainingError as diverged:
+                # That is an answer about the rung, and no reason to lose what the others have shown.
+                if not ascent.climbed:
+                    raise
+                not_run = {**ascent.not_run, rung.name: str(diverged)}
+                ascent = dataclasses.replace(ascent, not_run=not_run)
+                progress.say(f"{rung.name} is left out: {diverged}")
+                continue
             else:
                 climbed = (*ascent.climbed, found)
                 ascent = dataclasses.replace(ascent, climbed=climbed, serving=serving)
@@ -150,7 +162,7 @@ def _ascend(
         try:
             found = climb_rung(bench, rung, workdir, progress, ledger)
             ascent = dataclasses.replace(ascent, references=(*ascent.references, found))
-        except BudgetSpent as spent:
+        except (BudgetSpent, TrainingError) as spent:
             not_run = {**ascent.not_run, rung.name: str(spent)}
             ascent = dataclasses.replace(ascent, not_run=not_run)
     spent_in_all = {"seconds": ledger.seconds, "flops": ledger.flops}

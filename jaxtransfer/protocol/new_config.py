@@ -1,7 +1,7 @@
 """Writes a config for a user's data: commented, with splits, criterion and rungs, and checked before it stands."""
 
-import json
 import pathlib
+import shlex
 import string
 import tempfile
 import textwrap
@@ -13,7 +13,8 @@ from jaxtransfer.data.duplicates import deduplicate
 from jaxtransfer.data.source import Table
 from jaxtransfer.errors import ConfigError, DataError
 from jaxtransfer.protocol import config_file, settings
-from jaxtransfer.protocol.problem import check_classes, draw
+from jaxtransfer.protocol.config_text import in_docstring, literal
+from jaxtransfer.protocol.problem import check_classes, check_left, draw, task_of
 from jaxtransfer.protocol.seen_data import Seen
 
 KINDS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
@@ -60,6 +61,7 @@ def render(kind: str, name: str, out: pathlib.Path, seen: Seen | None = None) ->
     Raises:
       ConfigError: if the name cannot be a folder's.
     """
+    settings.check_name("config.name", name)
     what, data, form = KINDS[kind]
     override, hint = f" --config.data.path={data['path']}", _hint(form, kind)
     facts: Sequence[str] = ()
@@ -81,7 +83,7 @@ def render(kind: str, name: str, out: pathlib.Path, seen: Seen | None = None) ->
     text = string.Template(template.read_text(encoding="utf-8")).substitute(
         what=what,
         name=name,
-        out=out.as_posix(),
+        out=in_docstring(shlex.quote(out.as_posix())),
         override=override,
         about=textwrap.fill(about, WIDTH, break_long_words=False, break_on_hyphens=False),
         max_length=length,
@@ -121,12 +123,22 @@ def check(text: str) -> settings.LadderSettings:
 
 
 def doubts(seen: Seen, config: settings.LadderSettings) -> list[str]:
-    """Duplicates that a ladder would remove, and why it would refuse the splits if it would."""
+    """Duplicates that a ladder would remove, classes that may be one, and why it would refuse the data if it would."""
     table, duplicates = deduplicate(seen.table)
     found = [duplicates.summary()] if duplicates.removed else []
+    spelt: dict[str, list[str]] = {}
+    for name in table.classes:
+        spelt.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    found += [
+        f"classes that differ in spaces or capitals alone, and count as {len(names)}: {', '.join(map(repr, names))}"
+        for names in spelt.values()
+        if len(names) > 1
+    ]
     try:
+        check_left(seen.table, table, duplicates)
+        task_of(config, table.classes)
         check_classes(table, draw(table, config.splits))
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         found.append(f"the ladder would refuse this: {error}")
     return found
 
@@ -191,20 +203,8 @@ def _section(name: str, values: Mapping[str, Any], comments: Sequence[str]) -> s
             break_long_words=False,
         )
     ]
-    whole = f"    config.{name} = ConfigDict({_literal(values)})"
+    whole = f"    config.{name} = ConfigDict({literal(values)})"
     if len(whole) > WIDTH:
-        items = "".join(f"            {_literal(k)}: {_literal(v)},\n" for k, v in values.items())
+        items = "".join(f"            {literal(k)}: {literal(v)},\n" for k, v in values.items())
         whole = f"    config.{name} = ConfigDict(\n        {{\n{items}        }}\n    )"
     return "\n".join([*lines, whole])
-
-
-def _literal(value: Any) -> str:
-    """A plain value as Python writes it, with double quotes."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_literal(k)}: {_literal(v)}' for k, v in value.items())}}}"
-    if isinstance(value, tuple):
-        items = ", ".join(map(_literal, value))
-        return f"({items},)" if len(value) == 1 else f"({items})"
-    return repr(value)

@@ -13,8 +13,10 @@ import jax
 
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import past_records
+from jaxtransfer.protocol.abstract_costs import check_rungs
 from jaxtransfer.protocol.facts import Fact, facts_of, unmet, with_diagnosis
 from jaxtransfer.protocol.problem import Problem
+from jaxtransfer.protocol.report.contents import DIAGNOSIS, read_diagnosis
 from jaxtransfer.protocol.rung_cost import RungCost, estimate, trainable_count
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.serving_figures import kept, of_rung
@@ -24,6 +26,8 @@ from jaxtransfer.protocol.workdir import finished_cells, write_json
 
 FILE = "plan.json"
 LISTED = "as config.rungs lists them"
+ROUGHLY = 2.0
+"""Estimated operations over the budget's that rule a rung out; below it, what is counted as it runs decides."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,12 +70,15 @@ def make_plan(problem: Problem, workdir: pathlib.Path, *, is_dry: bool = False) 
         then not skipped for it.
 
     Raises:
-      ConfigError: if a precondition is about an unknown fact, records cannot be read, nothing is left
+      ConfigError: if a precondition is about an unknown fact, the diagnosis is of something else, records cannot be read, nothing is left
         to climb, or the budget leaves no rung that trains.
-      WorkdirError: if the plan that was begun is damaged.
+      JaxTransferError: if a rung cannot act on the model, naming it.
+      WorkdirError: if the plan that was begun, or the diagnosis that the report is to show, is damaged.
     """
     settings = problem.settings
-    facts = with_diagnosis(facts_of(problem), settings.diagnosis)
+    if settings.diagnosis is None:
+        read_diagnosis(workdir / DIAGNOSIS)
+    facts = with_diagnosis(facts_of(problem), settings.diagnosis, problem.hashes)
     missing = {
         rung.name: f"a precondition does not hold: {reason}"
         for rung in (*settings.rungs, *settings.references)
@@ -93,6 +100,9 @@ def make_plan(problem: Problem, workdir: pathlib.Path, *, is_dry: bool = False) 
                 f" {sorted(missing)}; restore the diagnosis, or choose another --workdir"
             )
     _check_batches(problem)
+    check_rungs(
+        problem, [*climbed, *(one for one in settings.references if one.name not in missing)]
+    )
     by_name = {rung.name: rung for rung in climbed}
     over = _over_budget(problem, [by_name[name] for name in because], workdir, is_dry=is_dry)
     trained = [rung for rung in climbed if not rung.is_baseline and not rung.is_ensemble]
@@ -203,6 +213,13 @@ def _over_budget(
             if count > budget.trainable:
                 over[rung.name] = (
                     f"it trains {count:,} parameters, and the budget is {budget.trainable:,.0f}"
+                )
+                continue
+        if budget.flops is not None and not rung.is_baseline:
+            flops = estimate(problem, rung).train_flops
+            if flops > ROUGHLY * budget.flops:
+                over[rung.name] = (
+                    f"its steps take an estimated {flops:.3g} FLOPs, and the budget is {budget.flops:.3g}"
                 )
                 continue
         if budget.latency_p95_ms is not None:

@@ -6,6 +6,7 @@ in the work directory is kept, and costs nothing.
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import jax
 
@@ -14,7 +15,7 @@ from jaxtransfer.models import zoo
 from jaxtransfer.pretrained.cache import without_network
 from jaxtransfer.pretrained.uri import resolve
 from jaxtransfer.protocol import cells
-from jaxtransfer.protocol.abstract_costs import AbstractCosts
+from jaxtransfer.protocol.abstract_costs import AbstractCosts, check_rungs
 from jaxtransfer.protocol.console import align
 from jaxtransfer.protocol.ladder import check
 from jaxtransfer.protocol.plan import make_plan
@@ -45,6 +46,7 @@ class RungPlan:
       trainable: parameters that train, in the last phase; None where the model is not here.
       steps: of a cell, all phases together.
       step_flops: of a step of the last phase.
+      train_flops: of the steps of all cells that are left.
       flops: of all cells that are left, frozen stages that run once for them included.
       seconds: of the same.
       seconds_from: where the seconds come from.
@@ -59,6 +61,7 @@ class RungPlan:
     trainable: int | None = None
     steps: int | None = None
     step_flops: float | None = None
+    train_flops: float | None = None
     flops: float | None = None
     seconds: float | None = None
     seconds_from: str = ""
@@ -113,13 +116,19 @@ class Plan:
         return [f"time: {source}" for source in sources]
 
 
-def plan(settings: LadderSettings, workdir: pathlib.Path, verb: str = "ladder") -> Plan:
+def plan(
+    settings: LadderSettings,
+    workdir: pathlib.Path,
+    verb: str = "ladder",
+    variants: Sequence[RungSettings] = (),
+) -> Plan:
     """Counts what a run would do.
 
     Args:
       settings: as the run would take them.
       workdir: where it would write.
-      verb: `ladder` or `train`.
+      verb: of the command.
+      variants: rungs that must be able to act on the model, and are not counted.
 
     Raises:
       WorkdirError: if the work directory belongs to another run.
@@ -144,6 +153,7 @@ def plan(settings: LadderSettings, workdir: pathlib.Path, verb: str = "ladder") 
                 rate=None,
             )
         problem = prepare(settings)
+    check_rungs(problem, variants)
     introduction = problem.introduction()
     if verb == "ladder":
         ordered = make_plan(problem, workdir, is_dry=True)

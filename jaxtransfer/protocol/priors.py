@@ -6,6 +6,7 @@ Every prior names a default inside it, so that a sweep can begin with what a run
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from jaxtransfer.errors import ConfigError
@@ -13,7 +14,7 @@ from jaxtransfer.errors import ConfigError
 DIGITS = 4
 """Significant digits of a drawn number: what is printed is what was run."""
 
-Value = float | int | str
+Value = float | int | str | tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Uniform(Prior):
 
     def ends(self) -> tuple[float, ...]:
         """Smallest and largest value."""
-        return self.low, self.high
+        return float(self.low), float(self.high)
 
     def __str__(self) -> str:
         return f"{self.kind} [{self.low:g}, {self.high:g}]"
@@ -150,6 +151,8 @@ class Choice(Prior):
     values: tuple[Value, ...]
 
     def __post_init__(self):
+        for name in ("values", "default"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if not self.values or len(set(self.values)) != len(self.values):
             raise ConfigError(f"a choice needs distinct values, not {self.values!r}")
         super().__post_init__()
@@ -175,6 +178,22 @@ def powers_of_two(low: int, high: int, default: int) -> Choice:
     """
     values = tuple(2**k for k in range(31) if low <= 2**k <= high)
     return Choice(values=values, default=default)
+
+
+def plain(value: Any) -> Any:
+    """A value of a choice, a list as the tuple that a JSON file had to write as one.
+
+    Raises:
+      ConfigError: if it is a section, or holds one.
+
+    >>> plain([2, ["a"]])
+    (2, ('a',))
+    """
+    if isinstance(value, Mapping):
+        raise ConfigError(
+            f"a choice is among numbers, texts and sequences of these, not the section {dict(value)!r}"
+        )
+    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_number(value: Any, *, whole: bool = False) -> bool:

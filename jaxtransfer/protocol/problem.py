@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxtransfer import tasks
-from jaxtransfer.data.duplicates import deduplicate
+from jaxtransfer.data.duplicates import Duplicates, deduplicate
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.load import load_table
 from jaxtransfer.data.source import Table
@@ -112,6 +112,7 @@ def prepare(settings: LadderSettings) -> Problem:
     if raw.labels is None:
         raise DataError("a ladder needs labels: name the column or array of them in config.data")
     table, duplicates = deduplicate(raw)
+    check_left(raw, table, duplicates)
     task = task_of(settings, table.classes)
     encoder = zoo.load(settings.model.uri, **settings.model.options)
     splits = draw(table, settings.splits)
@@ -157,6 +158,21 @@ def prepare(settings: LadderSettings) -> Problem:
         card=card,
         hashes=hashes,
     )
+
+
+def check_left(raw: Table, table: Table, duplicates: Duplicates) -> None:
+    """Refuses a class that is gone with the exact duplicates, each of its inputs being another class's too.
+
+    Raises:
+      DataError: naming the class, and what was removed.
+    """
+    before = raw.counts()
+    for name, count in table.counts().items():
+        if before[name] and not count:
+            raise DataError(
+                f"none of the {before[name]} examples of class {name!r} is left without exact duplicates"
+                f" ({duplicates.summary()}): correct the labels of equal inputs, or leave the class out"
+            )
 
 
 def splits_hash(ids: Mapping[str, Sequence[str]]) -> str:

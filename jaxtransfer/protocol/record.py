@@ -15,7 +15,7 @@ from jaxtransfer.protocol import account
 from jaxtransfer.protocol.decision import Comparison, Verdict
 from jaxtransfer.protocol.problem import Statement
 from jaxtransfer.protocol.provenance import environment, revision, versions
-from jaxtransfer.protocol.workdir import write_json
+from jaxtransfer.protocol.workdir import RESULTS, write_json
 
 FILE = "record.json"
 SCHEMA = 2
@@ -155,7 +155,28 @@ def _instead(workdir: pathlib.Path) -> str:
         return "it is no decision's directory"
     if verb == "train":
         return "it is one rung's, trained by jaxtransfer train, and decides nothing"
+    searched = search_of(workdir, verb)
+    if searched is not None:
+        return f"it holds {searched}"
     return "its ladder is not finished; the same command goes on"
+
+
+def search_of(workdir: pathlib.Path, verb: Any) -> str | None:
+    """What a directory of `sweep` or `ablate` holds, and how to read it; None of another verb.
+
+    Args:
+      workdir: the directory.
+      verb: as its `run.json` has it.
+    """
+    if verb not in tuple(RESULTS):
+        return None
+    name, page = ("sweep", "sweep.json") if verb == "sweep" else ("ablation", "ablation.html")
+    command = f"the same jaxtransfer {verb} command"
+    if not (workdir / RESULTS[verb]).is_file():
+        return f"an unfinished {name}: {command} goes on"
+    return (
+        f"a finished {name}, which decides nothing: read {page}, or print it again with {command}"
+    )
 
 
 def _rung(rung: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -19,10 +19,12 @@ class RungCost:
       trainable: parameters that the last phase trains.
       flops: of all trials and runs, their predictions included, as `abstract_costs` counts them for the
         rung alone.
+      train_flops: of those, what the steps of training take, which is what a budget counts.
     """
 
     trainable: int
     flops: float
+    train_flops: float = 0.0
 
 
 def trainable_count(problem: Problem, rung: RungSettings) -> int:
@@ -42,4 +44,4 @@ def estimate(problem: Problem, rung: RungSettings) -> RungCost:
     flops, facts = AbstractCosts(problem).of_rung(
         rung, trials=len(rates) if len(rates) > 1 else 0, runs=len(problem.settings.seeds)
     )
-    return RungCost(trainable=facts["trainable"], flops=flops)
+    return RungCost(trainable=facts["trainable"], flops=flops, train_flops=facts["train_flops"])

@@ -22,6 +22,7 @@ from jaxtransfer.protocol.priors import (
     Prior,
     Uniform,
     Value,
+    plain,
     powers_of_two,
 )
 
@@ -148,7 +149,7 @@ def from_json(
         the parameter.
     """
     waiting = {
-        name: _parameter(f"{place}.{name}", one, (defaults or {}).get(name))
+        name: _parameter(f"{place}.{name}", one, _default(place, name, one, defaults))
         for name, one in _flattened(place, document).items()
     }
     ordered: dict[str, Prior | Conditional] = {}
@@ -159,6 +160,13 @@ def from_json(
             for name, one in waiting.items()
             if not isinstance(one, Conditional) or one.on in ordered
         ]
+        if not free and all(
+            isinstance(one, Conditional) and one.on in waiting for one in waiting.values()
+        ):
+            raise ConfigError(
+                f"{place}: each of {', '.join(map(repr, waiting))} exists when another of them, or itself, has some"
+                " values: take a 'when' out"
+            )
         ordered |= {name: waiting.pop(name) for name in free or list(waiting)}
     return SearchSpace(parameters=ordered)
 
@@ -174,10 +182,22 @@ def _flattened(place: str, document: Any, prefix: str = "") -> dict[str, Mapping
     return found
 
 
+def _default(
+    place: str, name: str, document: Mapping[str, Any], defaults: Mapping[str, Any] | None
+) -> Any:
+    """What the rung has now of a parameter; None where a prior names its own default, or nothing is known."""
+    if defaults is None or "default" in document or name in defaults:
+        return (defaults or {}).get(name)
+    raise ConfigError(
+        f"{place}.{name} names no default, and the rung has no {name!r} to take it from; nearest:"
+        f" {nearest(name, defaults)}"
+    )
+
+
 def _parameter(place: str, document: Mapping[str, Any], default: Any) -> Prior | Conditional:
-    kind = document["prior"]
+    kind = check(f"{place}.prior", document["prior"], str)
     if kind not in PRIORS:
-        raise ConfigError(f"{place} has no prior {kind!r}; nearest: {nearest(str(kind), PRIORS)}")
+        raise ConfigError(f"{place} has no prior {kind!r}; nearest: {nearest(kind, PRIORS)}")
     cls = PRIORS[kind]
     fields = [field.name for field in dataclasses.fields(cls)]
     values = check_section(place, document, {*fields, "prior", "when"})
@@ -193,11 +213,23 @@ def _parameter(place: str, document: Mapping[str, Any], default: Any) -> Prior |
         raise ConfigError(f"{place}: {error}") from error
     if "when" not in values:
         return prior
-    when = check(f"{place}.when", values["when"], Mapping[str, tuple[Any, ...]])
+    when = _condition(f"{place}.when", values["when"])
     if len(when) != 1:
         raise ConfigError(f"{place}.when names one parameter and its values, not {when!r}")
     ((on, allowed),) = when.items()
     return Conditional(prior=prior, on=on, values=allowed)
+
+
+def _condition(place: str, given: Any) -> dict[str, tuple[Value, ...]]:
+    """Name of a parameter to values of it; sections may stand for the dots of a name."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for name, value in check_section(place, given).items():
+        if isinstance(value, Mapping):
+            inner = _condition(f"{place}.{name}", value)
+            found |= {f"{name}.{key}": values for key, values in inner.items()}
+        else:
+            found[name] = plain(check(f"{place}.{name}", value, tuple[Any, ...]))
+    return found
 
 
 def default_space(

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import pathlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ TEXTS, LABELS, IDS = (
 )
 """Names that columns of texts, labels and ids usually have, likeliest first."""
 DELIMITERS = (",", ";", "\t", "|")
-ENCODINGS = ("utf-8", "latin-1")
+ENCODINGS, UTF_16 = ("utf-8", "latin-1"), "utf-16"
 MOST_CLASSES = 100
 DOCUMENTS = (".txt", ".md", ".text", ".rst", ".html")
 LOOKED = 200
@@ -144,11 +145,16 @@ def _rows(path: pathlib.Path, text: str | None, label: str | None) -> Seen:
             return _pixels(path, options)
         data = {"kind": "csv", **data, **options}
     elif suffix in (".jsonl", ".ndjson", ".json"):
-        data, columns = {"kind": "jsonl", **data}, _jsonl(path)
+        columns, options = _jsonl(path)
+        data = {"kind": "jsonl", **data, **options}
     elif suffix == ".parquet":
         data, columns = {"kind": "parquet", **data}, _parquet(path)
     else:
         raise ConfigError(f"{path} is no .csv, .tsv, .jsonl or .parquet file")
+    if text is not None and text == label:
+        raise ConfigError(
+            f"--text and --label both name {text!r}; texts and labels need a column each"
+        )
     chosen_text = _chosen(path, "text", text, columns, _texts(columns))
     others = {name: column for name, column in columns.items() if name != chosen_text}
     chosen_label = _chosen(path, "label", label, columns, _classes(others))
@@ -180,7 +186,9 @@ def _of_texts(data: dict[str, Any], facts: Sequence[str]) -> Seen:
             raise
         data = {**data, "encoding": ENCODINGS}
         table = load_table(data)
-    if "encoding" in data:
+    if data.get("encoding") == UTF_16:
+        found.append("it is UTF-16")
+    elif "encoding" in data:
         found.append(
             "not all of it is UTF-8: what is not is read as latin-1; look at a word with accents,"
             " and name another encoding if it is wrong"
@@ -200,10 +208,12 @@ def _counts(table: Table) -> list[str]:
 def _csv(path: pathlib.Path) -> tuple[dict[str, list[Any]] | None, dict[str, Any]]:
     """Columns and the loader's options; no columns, but rows, of a table of numbers alone."""
     raw = read_bytes(path)
-    options: dict[str, Any] = {}
+    options = _utf_16(raw)
     try:
-        content, _ = decode(raw, path, "utf-8")
+        content, _ = decode(raw, path, options.get("encoding", "utf-8"))
     except DataError:
+        if options:
+            raise
         content, _ = decode(raw, path, ENCODINGS)
         options["encoding"] = ENCODINGS
     head = content.split("\n", 1)[0]
@@ -255,8 +265,16 @@ def _pixels(path: pathlib.Path, found: Mapping[str, Any]) -> Seen:
     return Seen(data=data, table=table, of="images", facts=(*_counts(table), *facts), size=side)
 
 
-def _jsonl(path: pathlib.Path) -> dict[str, list[Any]]:
-    content, _ = decode(read_bytes(path), path, ENCODINGS)
+def _utf_16(raw: bytes) -> dict[str, Any]:
+    """The loader's option for bytes that begin with the mark of UTF-16."""
+    return {"encoding": UTF_16} if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else {}
+
+
+def _jsonl(path: pathlib.Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Columns, and the loader's options."""
+    raw = read_bytes(path)
+    options = _utf_16(raw)
+    content, _ = decode(raw, path, options.get("encoding", ENCODINGS))
     rows = []
     for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
@@ -271,7 +289,7 @@ def _jsonl(path: pathlib.Path) -> dict[str, list[Any]]:
             rows.append(row)
     if not rows:
         raise DataError(f"{path} holds no rows")
-    return {name: [row.get(name) for row in rows] for name in rows[0]}
+    return {name: [row.get(name) for row in rows] for name in rows[0]}, options
 
 
 def _parquet(path: pathlib.Path) -> dict[str, list[Any]]:
@@ -324,5 +342,15 @@ def _chosen(
         return asked
     if len(candidates) == 1:
         return candidates[0]
-    which = f"may be any of {list(candidates)}" if candidates else f"is none of {list(columns)}"
+    if not candidates:
+        counts = ", ".join(f"{name!r} {len(set(map(str, v)))}" for name, v in columns.items())
+        wanted = {
+            "text": "is text alone",
+            "label": f"has 2 to {MOST_CLASSES} different values, two rows or more of each on average",
+        }
+        raise ConfigError(
+            f"no column of {path} can be the {what}, which {wanted[what]} (different values: {counts}); say the column"
+            f" with --{what} COLUMN"
+        )
+    which = f"may be any of {list(candidates)}"
     raise ConfigError(f"the {what} of {path} {which}: say the column with --{what} COLUMN")

@@ -16,10 +16,17 @@ from jaxtransfer.errors import ConfigError, nearest
 from jaxtransfer.protocol.acceptance import (
     AcceptanceSettings,
     BudgetSettings,
+    check_reachable,
     frozen_document,
     guards_of,
 )
-from jaxtransfer.protocol.checking import check, check_fields, check_section, kinds_of
+from jaxtransfer.protocol.checking import (
+    check,
+    check_document,
+    check_fields,
+    check_section,
+    kinds_of,
+)
 from jaxtransfer.protocol.reference_rungs import check_references, default_references
 from jaxtransfer.protocol.sections import (
     OPERATORS,
@@ -38,6 +45,8 @@ OTHER_VERBS = ("sweep", "ablation")
 """Sections that `sweep` and `ablate` read, and a ladder does not."""
 OWN = ("method", "options", "learning_rates", "first_phase", "when", "initialisation")
 """Keys of a rung beside the `TrainSettings` that it overrides."""
+LONGEST_NAME = 100
+"""Characters of a name: file systems allow a folder 255 bytes, and files beside it are named by it with a seed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,7 +170,7 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
         ]
     taken = {rung.name for rung in (*rungs, *references)}
     settings = LadderSettings(
-        name=_name("config.name", values.get("name", "ladder")),
+        name=check_name("config.name", values.get("name", "ladder")),
         model=check_fields("config.model", values["model"], ModelSettings),
         data=check("config.data", values["data"], Mapping[str, Any]),
         splits=check_fields("config.splits", values["splits"], SplitSettings),
@@ -187,11 +196,14 @@ def from_config(config: Mapping[str, Any]) -> LadderSettings:
     return settings
 
 
-def from_json(document: Mapping[str, Any]) -> LadderSettings:
+def from_json(document: Any) -> LadderSettings:
     """Inverse of `LadderSettings.to_json`, as `run.json` holds it; raises as `from_config` does.
 
     A run that was written before ladders had references had none.
     """
+    rungs = [{"name": str, "overrides": Mapping[str, Any]}]
+    check_document(document, {"rungs": rungs}, "config")
+    check_document(document, {"references": rungs}, "config", partial=True)
     references = document.get("references", ())
     methods = {
         rung["name"]: {**{key: rung[key] for key in OWN if key in rung}, **rung["overrides"]}
@@ -203,11 +215,16 @@ def from_json(document: Mapping[str, Any]) -> LadderSettings:
     return from_config({**rest, "methods": methods, "rungs": tuple(methods)})
 
 
-def _name(place: str, name: Any) -> str:
+def check_name(place: str, name: Any) -> str:
+    """A name by which a folder can be called; ConfigError with the place if it is none."""
     text = check(place, name, str)
     if not re.fullmatch(r"[\w.-]+", text) or not text.strip("."):
         raise ConfigError(
             f"{place} is {text!r}, but folders are named by it: use letters, digits, '_', '-' and '.'"
+        )
+    if len(text) > LONGEST_NAME:
+        raise ConfigError(
+            f"{place} has {len(text)} characters, but folders are named by it: use at most {LONGEST_NAME}"
         )
     return text
 
@@ -217,7 +234,7 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
         raise ConfigError(
             f"config.rungs names {name!r}, which config.methods does not define; nearest: {nearest(name, methods)}"
         )
-    _name("the name of a rung in config.methods", name)
+    check_name("the name of a rung in config.methods", name)
     place = f"config.methods.{name}"
     shared = kinds_of(TrainSettings)
     values = check_section(place, methods[name], {*shared, *OWN})
@@ -229,7 +246,7 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
     for key, kind in (("learning_rate", Rate), ("steps", Count)):
         if key in first_phase:
             first_phase[key] = check(f"{place}.first_phase.{key}", first_phase[key], kind)
-    return RungSettings(
+    found = RungSettings(
         name=name,
         first_phase=first_phase,
         method=check(f"{place}.method", values["method"], str),
@@ -247,6 +264,16 @@ def _rung(name: str, methods: Mapping[str, Any]) -> RungSettings:
             Literal["pretrained", "random"],
         ),
     )
+    if found.is_baseline:
+        unread = {
+            key for key in ("options", "learning_rates", "first_phase") if getattr(found, key)
+        }
+        unread |= set(found.overrides)
+        if unread:
+            raise ConfigError(
+                f"{place} is a {found.method}, which trains nothing: leave out {sorted(unread)}"
+            )
+    return found
 
 
 def _preconditions(place: str, given: Any) -> dict[str, tuple[str, Any]]:
@@ -299,7 +326,14 @@ def _check_together(settings: LadderSettings) -> None:
             )
     check_references(settings.rungs, settings.references)
     _check_ensemble(settings)
+    check_reachable(settings.acceptance)
     guards_of(settings.acceptance)
+    metrics, metric = settings.task.get("metrics"), settings.acceptance.metric
+    if isinstance(metrics, list | tuple) and metric not in metrics:
+        raise ConfigError(
+            f"config.acceptance.metric {metric!r} is not among config.task.metrics {list(metrics)}; add it there, or"
+            " leave config.task.metrics out"
+        )
     if (settings.order == "records") != (settings.records is not None):
         raise ConfigError(
             f"config.order is {settings.order!r} and config.records is {settings.records!r}: the order by records"

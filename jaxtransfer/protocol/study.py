@@ -18,8 +18,8 @@ FILE = "optuna.log"
 NAME = "sweep"
 
 
-def check_installed() -> None:
-    """Raises ConfigError, with the way out, where Optuna is missing."""
+def check(space: SearchSpace) -> None:
+    """Raises ConfigError, with the way out, where Optuna is missing or cannot keep a value of the space."""
     try:
         import optuna  # noqa: F401
     except ImportError as error:
@@ -27,6 +27,13 @@ def check_installed() -> None:
             "--sampler optuna needs Optuna: pip install 'jaxtransfer[optuna]', or choose another"
             " sampler"
         ) from error
+    for name, parameter in space.parameters.items():
+        strange = [one for one in prior_of(parameter).ends() if isinstance(one, tuple)]
+        if strange:
+            raise ConfigError(
+                f"parameter {name!r} is a choice among sequences such as {strange[0]!r}, which Optuna cannot keep:"
+                " choose another --sampler"
+            )
 
 
 def open_study(workdir: pathlib.Path, *, maximise: bool, seed: int, process: int = 0) -> Any:
@@ -56,6 +63,11 @@ def open_study(workdir: pathlib.Path, *, maximise: bool, seed: int, process: int
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.sampler = optuna.samplers.TPESampler(seed=int(state[0]), constant_liar=True)
     return study
+
+
+def parameters(study: Any) -> dict[int, dict[str, Any]]:
+    """What each trial of a study was asked to run, by number."""
+    return {trial.number: dict(trial.params) for trial in study.trials}
 
 
 def recover(study: Any, space: SearchSpace, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.models import zoo
-from jaxtransfer.protocol import diagnosing, entries, manifest, record
+from jaxtransfer.protocol import diagnosing, entries, indexing, manifest, record
 from jaxtransfer.protocol.settings import LadderSettings
 
 
@@ -52,9 +52,10 @@ def verification(workdir: pathlib.Path) -> list[str]:
 def board(folder: pathlib.Path, out: pathlib.Path | None) -> list[str]:
     """What `index` would gather; raises what it would for a folder without records."""
     found = entries.find(folder)
-    page = out if out is not None else folder / "index.html"
+    page = out if out is not None else folder / indexing.PAGE
+    indexing.check_place(page)
     return [
         f"would {'replace' if page.exists() else 'write'} {page}: {len(found.decisions)} decisions,"
-        f" {len(found.runs)} single runs, {len(found.unfinished)} not finished,"
+        f" {len(found.runs)} single runs, {len(found.searches)} sweeps and ablations, {len(found.unfinished)} not finished,"
         f" {len(found.damaged)} damaged"
     ]

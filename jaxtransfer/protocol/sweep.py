@@ -11,8 +11,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.evaluation.metrics import definition
+from jaxtransfer.pretrained.cache import without_network
 from jaxtransfer.protocol import (
     cells,
     console,
@@ -23,45 +24,23 @@ from jaxtransfer.protocol import (
     sweep_processes,
     trials,
 )
+from jaxtransfer.protocol.abstract_costs import check_rungs
+from jaxtransfer.protocol.journal import FILE as JOURNAL
 from jaxtransfer.protocol.journal import Journal, open_journal
-from jaxtransfer.protocol.problem import TUNE, Problem, prepare
+from jaxtransfer.protocol.problem import TUNE, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.settings import LadderSettings, train_settings
 from jaxtransfer.protocol.sweep_choice import best, optimism
+from jaxtransfer.protocol.sweep_plan import Plan, count_of, facts_of
 from jaxtransfer.protocol.sweep_summary import introduction, outcome, sentences, table, words
 from jaxtransfer.protocol.training import method_of, rates_of
 from jaxtransfer.protocol.workbench import Workbench
-from jaxtransfer.protocol.workdir import check_free, claim, write_json
+from jaxtransfer.protocol.workdir import RESULTS, check_free, claim, write_json
 
-FILE = "sweep.json"
+FILE = RESULTS["sweep"]
 SCHEMA = 1
 Row = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How to search.
-
-    Attributes:
-      sampler: one of `samplers.SAMPLERS`.
-      trials: how many; of successive halving, in its first stage.
-      seed: of the sampler.
-      processes: that run trials at once, those that cannot share their steps.
-      confirm: fresh seeds for the winner.
-    """
-
-    sampler: str = samplers.RANDOM
-    trials: int = 32
-    seed: int = 0
-    processes: int = 1
-    confirm: int = 5
-
-    def __post_init__(self):
-        for name, least in (("trials", 1), ("seed", 0), ("processes", 1), ("confirm", 2)):
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"--{name} {value}: give at least {least}")
 
 
 def space_of(config: Mapping[str, Any], settings: LadderSettings, rung: str) -> SearchSpace:
@@ -125,9 +104,10 @@ def run(
     check_free(workdir, alone)
     with contextlib.ExitStack() as closing:
         problem = prepare(alone)
+        check_rungs(problem, trials.extremes(space, chosen))
         closing.enter_context(claim(workdir, problem, "sweep"))
-        journal = open_journal(workdir, _facts(problem, space, plan))
-        progress = console.LadderProgress(_count(plan, steps) + plan.confirm)
+        journal = open_journal(workdir, facts_of(problem, space, plan))
+        progress = console.LadderProgress(count_of(plan, steps) + plan.confirm)
         closing.callback(progress.close)
         for line in problem.introduction():
             progress.say(line)
@@ -174,7 +154,7 @@ def alone_of(
     ladder.check(settings, (chosen,))
     trials.check_space(space, chosen)
     if plan.sampler == samplers.OPTUNA:
-        study.check_installed()
+        study.check(space)
     steps = train_settings(settings, chosen).steps
     if plan.sampler == samplers.HALVING:
         samplers.halving(plan.trials, steps)
@@ -193,9 +173,12 @@ def preview(
 ) -> planning.Plan:
     """Counts what a sweep would do, each trial at the cost of the rung as it is; arguments as for `run`."""
     alone = alone_of(settings, rung=rung, space=space, plan=plan)
-    counted = planning.plan(alone, workdir, "sweep")
+    counted = planning.plan(alone, workdir, "sweep", trials.extremes(space, alone.rungs[0]))
+    if counted.parameters is not None and (workdir / JOURNAL).is_file():
+        with without_network():
+            open_journal(workdir, facts_of(prepare(alone), space, plan))
     (row,) = counted.rungs
-    count = _count(plan, train_settings(settings, alone.rungs[0]).steps)
+    count = count_of(plan, train_settings(settings, alone.rungs[0]).steps)
     share = (count + row.runs) / row.runs
     row = dataclasses.replace(
         row,
@@ -220,30 +203,56 @@ class _Search:
     progress: console.LadderProgress
 
     def __call__(self) -> None:
-        for row in self.journal.rows():
-            self.seen(row, kept=True)
         if self.plan.sampler == samplers.OPTUNA:
             self._ask_optuna()
             return
         drawn = self._drawn()
         if self.plan.sampler != samplers.HALVING:
-            self._finish([self._trial(number, p) for number, p in enumerate(drawn)])
+            every = [self._trial(number, p) for number, p in enumerate(drawn)]
+            self._go_on(every)
+            self._finish(every)
             return
         metric = definition(self._settings.acceptance.metric)
-        steps = train_settings(self._settings, self.rung).steps
+        stages = samplers.halving(self.plan.trials, train_settings(self._settings, self.rung).steps)
+        every = [
+            trials.Trial(number=number, parameters=parameters, steps=stage.steps)
+            for number, parameters in enumerate(drawn)
+            for stage in stages
+        ]
+        self._go_on(every)
         alive, reached = list(range(len(drawn))), 0
-        for stage in samplers.halving(self.plan.trials, steps):
+        for stage in stages:
             if reached:
                 values = {row["trial"]: row["value"] for row in self._rows_at(reached)}
                 ranked = [values[number] for number in alive]
                 kept = samplers.promoted(ranked, stage.trials, maximise=metric.maximise)
                 alive = [alive[place] for place in kept]
             reached = stage.steps
-            asked = [
-                trials.Trial(number=number, parameters=drawn[number], steps=reached)
-                for number in alive
-            ]
-            self._finish(asked, saves=self.workdir / "saves")
+            every = [one for one in every if one.steps != reached or one.number in alive]
+            self._check(every)
+            self._finish(
+                [one for one in every if one.steps == reached], saves=self.workdir / "saves"
+            )
+
+    def _go_on(self, asked: Sequence[trials.Trial], source: str = "") -> None:
+        """Checks what the journal has, and counts it."""
+        rows = self.journal.rows()
+        finished = len({row["trial"] for row in rows})
+        if finished > self.plan.trials:
+            raise WorkdirError(
+                f"{self.journal.path} has {finished} trials, and --trials is {self.plan.trials}: give at"
+                f" least {finished}, or choose another --workdir"
+            )
+        self._check(asked, source)
+        for row in rows:
+            self.seen(row, kept=True)
+
+    def _check(self, asked: Sequence[trials.Trial], source: str = "") -> None:
+        self.journal.check(
+            {(one.number, one.steps): one.parameters for one in asked},
+            source or f"the sampler ({self.plan.sampler}, --trials {self.plan.trials})",
+            definition(self._settings.acceptance.metric),
+        )
 
     def finalists(self) -> list[dict[str, Any]]:
         """Finished trials, but for those that successive halving stopped early."""
@@ -293,6 +302,8 @@ class _Search:
     def _ask_optuna(self) -> None:
         metric = definition(self._settings.acceptance.metric)
         asking = study.open_study(self.workdir, maximise=metric.maximise, seed=self.plan.seed)
+        told = study.parameters(asking).items()
+        self._go_on([self._trial(*one) for one in told], study.FILE)
         rows = self.journal.rows()
         study.recover(asking, self.space, rows)
         if len(rows) < self.plan.trials:
@@ -348,23 +359,3 @@ def _confirm(search: _Search, winner: Row) -> dict[str, Any]:
             confidence=rule.confidence,
         ),
     }
-
-
-def _facts(problem: Problem, space: SearchSpace, plan: Plan) -> dict[str, Any]:
-    """What the trials depend on; more of them may be asked for later, unless stages depend on it."""
-    stages = {"trials": plan.trials} if plan.sampler == samplers.HALVING else {}
-    return {
-        "space": space.hash,
-        "sampler": plan.sampler,
-        "seed": plan.seed,
-        **stages,
-        "tuning_seed": problem.settings.tuning.seed,
-        "config": problem.settings.hash,
-        **{name: problem.hashes[name] for name in ("data", "splits", "base")},
-    }
-
-
-def _count(plan: Plan, steps: int) -> int:
-    if plan.sampler != samplers.HALVING:
-        return plan.trials
-    return sum(stage.trials for stage in samplers.halving(plan.trials, steps))

@@ -15,11 +15,12 @@ import jax
 import numpy as np
 
 from jaxtransfer.adapt.adapted import adapt
-from jaxtransfer.errors import ConfigError, TrainingError, nearest
+from jaxtransfer.errors import AdaptationError, ConfigError, TrainingError, nearest
 from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.cells import facts_of
 from jaxtransfer.protocol.checking import check, kinds_of
+from jaxtransfer.protocol.priors import Uniform
 from jaxtransfer.protocol.problem import TRAIN, TUNE
 from jaxtransfer.protocol.search_space import SearchSpace, prior_of
 from jaxtransfer.protocol.sections import Count, Rate, RungSettings, TrainSettings
@@ -113,8 +114,30 @@ def check_space(space: SearchSpace, rung: RungSettings) -> None:
       ConfigError, AdaptationError: naming the parameter, as `configured` and the method do.
     """
     for name, parameter in space.parameters.items():
-        for end in prior_of(parameter).ends():
-            method_of(configured(rung, space.with_end(name, end))[0])
+        prior = prior_of(parameter)
+        for end in prior.ends():
+            place = f"parameter {name!r} at {end!r}"
+            try:
+                method = method_of(configured(rung, space.with_end(name, end))[0])
+            except (ConfigError, AdaptationError) as error:
+                raise type(error)(f"{place}: {error}") from error
+            option = kinds_of(type(method)).get(name.removeprefix("options."))
+            if option is int and isinstance(prior, Uniform):
+                raise ConfigError(
+                    f"{place}: it is a whole number, and {prior} is of any: take int_uniform, or a choice"
+                )
+
+
+def extremes(space: SearchSpace, rung: RungSettings) -> list[RungSettings]:
+    """The rung at both ends of each parameter that decides what of the model trains, and how; its name says which."""
+    return [
+        dataclasses.replace(
+            configured(rung, space.with_end(name, end))[0], name=f"{rung.name} with {name} {end}"
+        )
+        for name, parameter in space.parameters.items()
+        if name.partition(".")[0] in ("method", "options", "group_rates", "statistics")
+        for end in prior_of(parameter).ends()
+    ]
 
 
 def run_together(

@@ -34,6 +34,10 @@ _KINDS: Mapping[str, Any] = {
     "environment": Mapping[str, Any],
     "revision": str | None,
 }
+RESULTS = {"sweep": "sweep.json", "ablate": "ablation.json"}
+"""What a verb that searches writes at its end."""
+DIAGNOSED = ("diagnosis.json", "recommended.py")
+"""What `diagnose` writes, beside which a run may begin."""
 
 
 def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
@@ -46,8 +50,9 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
       WorkdirError: if it belongs to a run with other settings (naming the first that differ), is
         in use, is no directory, or holds files that are no run's.
     """
-    if workdir.exists() and not workdir.is_dir():
-        raise WorkdirError(f"{workdir} is a file; choose another --workdir")
+    for place in (workdir, *workdir.parents):
+        if place.exists() and not place.is_dir():
+            raise WorkdirError(f"{place} is a file; choose another --workdir")
     lock.check_unheld(workdir)
     _check_owner(workdir, settings)
 
@@ -55,7 +60,11 @@ def check_free(workdir: pathlib.Path, settings: LadderSettings) -> None:
 def _check_owner(workdir: pathlib.Path, settings: LadderSettings) -> None:
     found = read_run(workdir)
     if found is None:
-        strangers = [name for name in _entries(workdir) if not name.endswith(".part")]
+        strangers = [
+            name
+            for name in _entries(workdir)
+            if not name.endswith(".part") and name not in DIAGNOSED
+        ]
         if strangers:
             raise WorkdirError(
                 f"{workdir} is not empty and holds no {RUN} (but {strangers[:3]}): choose another"

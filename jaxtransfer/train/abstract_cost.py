@@ -66,14 +66,7 @@ def step_cost(
       inputs: of any number of examples, as the network takes them, or activations if `start` is not 0.
       start: stage that the inputs are for.
     """
-    optimizer = recipe.optimizer(adapted)
-
-    def begin(variables: Any) -> Any:
-        return init_state(
-            variables, adapted.labels, optimizer, 0, keep_reference=objective.needs_reference
-        )
-
-    state, frozen = jax.eval_shape(begin, _shapes(adapted.variables))
+    state, frozen = state_shapes(adapted, objective, recipe)
     size = recipe.batch_size
     rows = {"label": jnp.int32, "mask": jnp.bool_, "id": jnp.int32}
     batch = {
@@ -83,8 +76,26 @@ def step_cost(
         }
     }
     rate = ShapeDtypeStruct((), jnp.float32)
-    step = make_train_step(adapted, objective, optimizer, start=start, precision=recipe.precision)
+    step = make_train_step(
+        adapted, objective, recipe.optimizer(adapted), start=start, precision=recipe.precision
+    )
     return cost_of(step, state, frozen, batch, rate, rate, consumed=state)
+
+
+def state_shapes(adapted: Adapted, objective: Objective, recipe: Recipe) -> tuple[Any, Any]:
+    """The shapes of the state that training begins with, and of what it leaves frozen.
+
+    Raises:
+      JaxTransferError: if the recipe does not fit what is trained, such as a group of another method.
+    """
+    optimizer = recipe.optimizer(adapted)
+
+    def begin(variables: Any) -> Any:
+        return init_state(
+            variables, adapted.labels, optimizer, 0, keep_reference=objective.needs_reference
+        )
+
+    return jax.eval_shape(begin, _shapes(adapted.variables))
 
 
 def predict_cost(

@@ -65,6 +65,7 @@ class Recipe:
     def __post_init__(self):
         for name in ("steps", "batch_size", "evaluation_batch_size", "accumulate"):
             self._check(name, operator.index, "a positive integer", lambda value: value >= 1)
+            self._check(name, operator.index, "a 32-bit integer", lambda value: value < 2**31)
         for name in ("evaluate_every", "patience", "checkpoint_every", "workers"):
             self._check(name, operator.index, "an integer of at least 0", lambda value: value >= 0)
         clip = [] if self.clip_norm is None else ["clip_norm"]

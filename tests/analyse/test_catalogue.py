@@ -68,6 +68,18 @@ def test_label_noise_without_two_classes_to_learn_is_undefined():
     )
 
 
+@pytest.mark.parametrize("shares", [(1, 1, 1), (18, 1, 1)])
+def test_label_noise_of_a_probe_at_chance_is_not_estimated(shares):
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(3), np.array(shares) * 120 // sum(shares)))
+    for features in (np.ones((120, 4)), rng.normal(size=(120, 4))):
+        found = label_noise(features, labels)
+        assert found.value is None
+        assert "the probe is not shown to be better than chance: accuracy 0." in found.undefined
+    rare = np.repeat([0, 1], [180, 20])
+    assert label_noise(5.0 * rare[:, None] + rng.normal(size=(200, 1)), rare).value < 0.05
+
+
 def test_mean_pairwise_distance_is_scipys():
     features, _ = blobs(40)
     found = mean_pairwise_distance(features + 100.0)

@@ -3,6 +3,7 @@
 import copy
 import json
 import pprint
+import shutil
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.paired import paired_difference
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import ablate, ablation, cells
+from jaxtransfer.protocol import ablate, ablation, cells, entries
+from jaxtransfer.protocol.report import write_report
 from jaxtransfer.protocol.report.ablation import render
+from jaxtransfer.protocol.verifying import verify
 
 COMPONENTS = {
     "smoothing": {
@@ -183,6 +186,30 @@ def test_the_same_command_resumes_and_repeats_no_finished_cell(finished, monkeyp
         ablate.run(ablation.read(other), workdir)
 
 
+def test_an_ablation_is_not_taken_for_a_ladder(finished):
+    _, workdir, found = finished
+    (one,) = entries.find(workdir).searches
+    assert (one.verb, one.found) == ("ablate", found["conclusion"][0])
+    for read in (verify, write_report):
+        with pytest.raises(WorkdirError, match=r"a finished ablation, .*: read ablation.html"):
+            read(workdir)
+
+
+def test_a_criterion_that_changed_after_cells_were_finished_is_said(finished, tmp_path):
+    config, workdir, found = finished
+    assert found["criterion"]["history"] == []
+    workdir = shutil.copytree(workdir, tmp_path / "run")
+    other = copy.deepcopy(config)
+    other["acceptance"]["confidence"] = 0.8
+    again = ablate.run(ablation.read(other), workdir)
+    (change,) = again["criterion"]["history"]
+    assert change["changed"] == ["criterion.acceptance.confidence is 0.95 there and 0.8 here"]
+    told = " ".join(again["conclusion"])
+    assert (
+        "The criterion was changed once since it was frozen, with 6 or more runs finished" in told
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -205,6 +232,23 @@ def test_the_same_command_resumes_and_repeats_no_finished_cell(finished, monkeyp
         (
             lambda c: c["ablation"]["components"]["schedule"].update(without={"shedule": "linear"}),
             r"lora-schedule-without has no key 'shedule'; nearest: 'schedule'",
+        ),
+        (
+            lambda c: c["ablation"]["components"]["schedule"]["without"].update(
+                when={"classes": (">", 99)}
+            ),
+            r"components.schedule.without has 'when', but an ablation runs every variant",
+        ),
+        (
+            lambda c: c["ablation"].update(
+                mode="one_factor",
+                components={
+                    "a": {"alternatives": {"b-c": {"schedule": "constant"}}},
+                    "a-b": {"alternatives": {"c": {"options": {"rank": 4}}}},
+                },
+            ),
+            r"components.a-b.c and config.ablation.components.a.b-c would both be run as"
+            r" 'lora-a-b-c': rename",
         ),
         (
             lambda c: c["ablation"]["components"]["schedule"].update(witout={}),

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from jaxtransfer.errors import WorkdirError
-from jaxtransfer.protocol import cells, ladder, systems, workdir
-from jaxtransfer.protocol.settings import from_config
+from jaxtransfer.errors import ConfigError, WorkdirError
+from jaxtransfer.protocol import cells, examining, extent, ladder, systems, workdir
+from jaxtransfer.protocol.settings import from_config, from_json
 
 RATE = "run-lr0.03-seed0"
 
@@ -88,3 +88,11 @@ def test_what_a_run_says_is_checked(run, decided_values, content, message):
         workdir.check_free(run, from_config(decided_values))
     with pytest.raises(WorkdirError, match=told):
         systems.read([str(run)])
+    with pytest.raises(WorkdirError, match=told):
+        examining.subject_of(run, extent.Extent(), None)
+
+
+@pytest.mark.parametrize("config", [None, 3, {}, {"rungs": [{"name": "a"}]}])
+def test_a_config_that_is_no_ladders_is_named(config):
+    with pytest.raises(ConfigError, match=r"config must be a section|the key 'config\.rungs"):
+        from_json(config)

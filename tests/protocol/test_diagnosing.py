@@ -1,5 +1,6 @@
 """A diagnosis reads no label that decides or tests, and ends with a config that the ladder takes."""
 
+import ast
 import dataclasses
 import json
 import pprint
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from jaxtransfer.cli import config_words, main
-from jaxtransfer.errors import ConfigError, WorkdirError
-from jaxtransfer.protocol import diagnosing, ladder, problem
+from jaxtransfer.errors import ConfigError, JaxTransferError, WorkdirError
+from jaxtransfer.protocol import diagnosing, ladder, planning, problem
 from jaxtransfer.protocol.diagnosis_text import card
+from jaxtransfer.protocol.report import write_report
 from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
 from jaxtransfer.protocol.settings import from_config
 
@@ -102,6 +104,22 @@ def test_the_recommended_config_is_one_that_the_ladder_takes(diagnosed, tmp_path
     )
 
 
+def test_the_recommended_config_takes_overrides_and_runs_no_name(diagnosed, tmp_path):
+    settings, found = diagnosed
+    reasons = {**found["recommended"]["reasons"], "lp_ft": 'q"""\nopen("ran", "w")\n"""'}
+    named = {**found, "recommended": {**found["recommended"], "reasons": reasons}}
+    path = tmp_path / "recommended.py"
+    words = ["seeds=(0, 1, 2)", "rungs=('linear_probe',)", "task.metrics=('nll',)", "records=runs"]
+    words += ["methods.linear_probe.learning_rates=(0.5,)"]
+    settings = dataclasses.replace(settings, task={"metrics": ("accuracy", "nll")})
+    path.write_text(diagnosing.recommended_config(named, settings))
+    loaded = config_words.load([f"--config={path}", *(f"--config.{word}" for word in words)])
+    assert (loaded.seeds, loaded.rungs) == ((0, 1, 2), ("linear_probe",))
+    assert (loaded.task.metrics, loaded.records) == (("nll",), "runs")
+    assert loaded.methods.linear_probe.learning_rates == (0.5,)
+    assert reasons["lp_ft"] in ast.get_docstring(ast.parse(path.read_text()))
+
+
 def test_the_ladder_reads_its_facts_and_keeps_it_and_the_report_shows_it(diagnosed, tmp_path):
     settings, found = diagnosed
     diagnosing.write(found, settings, tmp_path)
@@ -122,6 +140,84 @@ def test_the_ladder_reads_its_facts_and_keeps_it_and_the_report_shows_it(diagnos
     assert 'id="diagnosis"' in page
     assert f"expected {found['recommended']['first']} to win" in page
     assert main(["verify", str(workdir)]) == 0
+    other = {**found, "hashes": {**found["hashes"], "data": "f00", "base": "f00"}}
+    for document, said in ((other, "is of other data and another backbone"), ({"mine": 1}, None)):
+        (workdir / "diagnosis.json").write_text(json.dumps(document))
+        write_report(workdir)
+        page = (workdir / "report.html").read_text()
+        assert ('id="diagnosis"' in page) == (said is not None)
+        assert said is None or said in page
+
+
+def cut(settings, *rungs, when=None, diagnosis=None):
+    """A ladder of baselines alone, of which the last may ask for facts."""
+    climbed = [settings.rung(name) for name in rungs]
+    climbed[-1] = dataclasses.replace(climbed[-1], when=when or {})
+    return dataclasses.replace(
+        settings,
+        rungs=tuple(climbed),
+        seeds=(0,),
+        diagnosis=None if diagnosis is None else str(diagnosis),
+    )
+
+
+def damaged(found):
+    return {**found, "layers": {}}
+
+
+def of_other(name):
+    return lambda found: {**found, "hashes": {**found["hashes"], name: "f00"}}
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (damaged, "lacks the key 'layers"),
+        (of_other("data"), "is of other data: diagnose what"),
+        (of_other("splits"), "is of other splits: diagnose what"),
+        (of_other("base"), "is of another backbone: diagnose what"),
+    ],
+)
+def test_a_diagnosis_is_refused_before_a_cell_runs(diagnosed, tmp_path, change, message, is_own):
+    """The one in the directory itself is only shown, so that of something else it is no obstacle there."""
+    settings, found = diagnosed
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    path = (workdir if is_own else tmp_path) / "diagnosis.json"
+    path.write_text(json.dumps(change(found)))
+    few = cut(settings, "majority_class", "nearest_mean", diagnosis=None if is_own else path)
+    if is_own and change is not damaged:
+        planning.plan(few, workdir)
+        return
+    for start in (planning.plan, ladder.run):
+        with pytest.raises(JaxTransferError, match=message):
+            start(few, workdir)
+    assert not (workdir / "cells").exists()
+
+
+def test_plain_facts_serve_preconditions_and_are_no_diagnosis(diagnosed, tmp_path):
+    settings, _ = diagnosed
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps({"my_fact": 1}))
+    few = cut(
+        settings, "majority_class", "nearest_mean", when={"my_fact": (">", 1)}, diagnosis=path
+    )
+    record = ladder.run(few, tmp_path / "run")
+    assert record["plan"]["facts"]["my_fact"] == 1
+    assert [one["rung"] for one in record["plan"]["skipped"]] == ["nearest_mean"]
+    assert not (tmp_path / "run" / "diagnosis.json").exists()
+    assert main(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_a_ladder_may_begin_where_its_diagnosis_was_written(diagnosed, tmp_path):
+    settings, found = diagnosed
+    diagnosing.write(found, settings, tmp_path)
+    few = cut(settings, "majority_class", "nearest_mean", diagnosis=tmp_path / "diagnosis.json")
+    ladder.run(few, tmp_path)
+    assert json.loads((tmp_path / "diagnosis.json").read_text()) == found
+    assert 'id="diagnosis"' in (tmp_path / "report.html").read_text()
+    assert main(["verify", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize(

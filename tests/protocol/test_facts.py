@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, JaxTransferError
 from jaxtransfer.protocol.facts import unmet, with_diagnosis
 from jaxtransfer.protocol.sections import RungSettings
 
@@ -42,12 +42,16 @@ def test_an_unknown_fact_names_the_nearest_and_the_diagnosis(tmp_path):
 def test_a_diagnosis_adds_its_scalars_and_may_not_contradict_the_data(tmp_path):
     path = tmp_path / "diagnosis.json"
     path.write_text(json.dumps({"distance": {"mmd": 0.2, "list": [1]}, "labels_per_class": 4}))
-    found = with_diagnosis(FACTS, str(path))
+    found = with_diagnosis(FACTS, str(path), {})
     assert found == {**FACTS, "distance/mmd": 0.2}
-    assert with_diagnosis(FACTS, str(tmp_path / "none.json")) == FACTS
+    assert with_diagnosis(FACTS, str(tmp_path / "none.json"), {}) == FACTS
     path.write_text(json.dumps({"labels_per_class": 5}))
     with pytest.raises(ConfigError, match="of other data: labels_per_class is 5 there and 4 here"):
-        with_diagnosis(FACTS, str(path))
+        with_diagnosis(FACTS, str(path), {})
+    for number in ("NaN", "1e999"):
+        path.write_text(f'{{"distance": {{"mmd": {number}}}}}')
+        with pytest.raises(JaxTransferError, match=r"\.json.*(NaN|is inf)"):
+            with_diagnosis(FACTS, str(path), {})
     path.write_text("[")
     with pytest.raises(ConfigError, match="cannot be read"):
-        with_diagnosis(FACTS, str(path))
+        with_diagnosis(FACTS, str(path), {})

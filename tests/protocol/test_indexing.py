@@ -35,7 +35,10 @@ def folder(decided, tmp_path):
     second = shutil.copytree(decided, root / "other")
     rewrite(second, lambda record: record.update(name="other"))
     recommended = {"first": "bitfit", "rungs": ["linear_probe", "bitfit"]}
-    (second / "diagnosis.json").write_text(json.dumps({"recommended": recommended}))
+    hashes = json.loads((second / "record.json").read_text())["hashes"]
+    (second / "diagnosis.json").write_text(
+        json.dumps({"recommended": recommended, "hashes": hashes})
+    )
     (second / "examination.json").write_text(
         json.dumps({"rung": "bitfit", "split": "test", "summary": ["Accuracy loses 0.12."]})
     )
@@ -79,7 +82,7 @@ def test_each_kind_is_found_and_nothing_is_skipped(folder):
 def test_the_page_lists_links_and_counts(folder, capsys):
     assert cli.main(["index", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert "2 decisions, 1 single runs, 1 not finished, 2 damaged" in shown
+    assert "2 decisions, 1 single runs, 0 sweeps and ablations, 1 not finished, 2 damaged" in shown
     assert f"damaged: {folder / 'broken'}: record.json is damaged" in shown
     page = (folder / "index.html").read_text()
     links = [
@@ -188,6 +191,19 @@ def test_a_damaged_file_beside_the_record_is_its_reason(decided, tmp_path, name,
     assert reason in entries.read(workdir).reason
 
 
+def test_a_diagnosis_of_something_else_and_plain_facts_recommend_nothing(decided, tmp_path):
+    workdir = shutil.copytree(decided, tmp_path / "run")
+    hashes = json.loads((workdir / "record.json").read_text())["hashes"]
+    advice = {"recommended": {"first": "bitfit", "rungs": ["bitfit"]}}
+    for document, wanted in (
+        ({**advice, "hashes": hashes}, ("bitfit",)),
+        ({**advice, "hashes": {**hashes, "data": "f00"}}, None),
+        ({"mine": 1}, None),
+    ):
+        (workdir / "diagnosis.json").write_text(json.dumps(document))
+        assert entries.read(workdir).recommended == wanted
+
+
 def test_an_older_record_is_read_and_said_to_have_no_manifest(decided, tmp_path):
     workdir = shutil.copytree(decided, tmp_path / "runs/old")
 
@@ -229,6 +245,7 @@ def test_what_cannot_be_indexed_is_refused(folder, decided, tmp_path, capsys):
         with pytest.raises(WorkdirError, match=message):
             write_index(root, out)
     (folder / "index.html").write_text("<h1>mine</h1>")
-    assert cli.main(["index", str(folder)]) == 2
-    assert "is there and is no index of ours" in capsys.readouterr().err
+    for words in (["index", str(folder)], ["index", str(folder), "--dry-run"]):
+        assert cli.main(words) == 2
+        assert "is there and is no index of ours" in capsys.readouterr().err
     assert pathlib.Path(folder / "index.html").read_text() == "<h1>mine</h1>"

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from jaxtransfer.evaluation.statistic import Undefined
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import cells, ladder
 from jaxtransfer.protocol.settings import from_config
+from jaxtransfer.protocol.verifying import verify
 
 RECORD_KEYS = {"task", "hashes", "rungs", "chosen", "versions"}
 RUNG_KEYS = {
@@ -216,10 +218,37 @@ def test_a_rate_that_diverges_is_an_answer_and_not_the_end(quick, tmp_path):
     assert probe["tuning"][1]["value"] is None
 
 
-def test_rates_that_all_diverge_stop_the_ladder_with_what_was_said(quick, tmp_path):
+def test_a_rung_whose_rates_all_diverge_is_left_out_with_what_was_said(quick, tmp_path):
     quick["methods"]["linear_probe"]["learning_rates"] = (1e38, 2e38)
     quick["train"]["weight_decay"] = 1e30
-    with pytest.raises(TrainingError, match=r"every learning rate of rung 'linear_probe' diverged"):
+    said = r"every learning rate of rung 'linear_probe' diverged"
+    record = ladder.run(from_config(quick), tmp_path / "run")
+    assert [rung["name"] for rung in record["rungs"]] == ["majority_class"]
+    (left,) = record["plan"]["not_run"]
+    assert left["rung"] == "linear_probe"
+    assert re.match(said, left["reason"])
+    assert left["reason"] in record["conclusion"][-1]
+    assert verify(tmp_path / "run").mismatches == ()
+    quick["rungs"] = ("linear_probe",)
+    with pytest.raises(TrainingError, match=said):
+        ladder.run(from_config(quick), tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("rung", "values", "message"),
+    [
+        ("full", {"group_rates": {"nope": 2.0}}, "rung 'full': .*no optimizer group|rung 'full': "),
+        ("lora", {"options": {"targets": ("nothing",)}}, "rung 'lora': .*'nothing'"),
+        ("top_stages", {"options": {"count": 99}}, "rung 'top_stages': .*99"),
+    ],
+)
+def test_a_rung_that_cannot_act_on_the_model_is_found_before_any_other_trains(
+    quick, tmp_path, monkeypatch, rung, values, message
+):
+    quick["rungs"] = ("majority_class", "linear_probe", rung)
+    quick["methods"][rung] = {"method": rung, "learning_rates": (0.01,), **values}
+    monkeypatch.setattr(cells, "run_cell", lambda *_, **__: pytest.fail("a cell was run"))
+    with pytest.raises(JaxTransferError, match=message):
         ladder.run(from_config(quick), tmp_path / "run")
 
 

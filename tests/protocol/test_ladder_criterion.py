@@ -197,6 +197,14 @@ def quick(ladder_values):
     return found
 
 
+@pytest.mark.parametrize("budget", [{"flops": 1.0}, {"trainable": 1}])
+def test_a_budget_that_no_rung_fits_is_an_error_before_anything_runs(quick, tmp_path, budget):
+    quick["budget"] = budget
+    with pytest.raises(ConfigError, match=r"no rung that trains fits config\.budget: linear_probe"):
+        ladder.run(from_config(quick), tmp_path / "run")
+    assert not (tmp_path / "run" / "cells").exists()
+
+
 def test_climbing_ends_when_the_criterion_is_met_and_says_what_was_not_run(quick, tmp_path):
     quick["acceptance"] |= {"target": 0.05, "stop_when_met": True}
     record = ladder.run(from_config(quick), tmp_path / "run")

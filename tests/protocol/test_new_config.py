@@ -1,8 +1,10 @@
 """Configs for a user's own data: what is seen of them, what is asked for, and that the file works."""
 
+import ast
 import csv
 import json
 import pathlib
+import shlex
 
 import numpy as np
 import pyarrow
@@ -15,6 +17,7 @@ from jaxtransfer.cli import config_words
 from jaxtransfer.data.source import from_arrays
 from jaxtransfer.errors import ConfigError, DataError
 from jaxtransfer.protocol import new_config
+from jaxtransfer.protocol.problem import prepare
 from jaxtransfer.protocol.seen_data import look
 from jaxtransfer.protocol.settings import from_config
 
@@ -199,6 +202,18 @@ def test_many_examples_get_counts_and_a_small_class_is_doubted(tmp_path):
             "holds names of image files",
         ),
         ({"text": [], "label": []}, {}, DataError, "holds no rows"),
+        (
+            {"text": list("abcdefgh"), "label": ["x"] * 8},
+            {},
+            ConfigError,
+            "can be the label, which has 2 to 100 different values.*'text' 8, 'label' 1.*--label COLUMN",
+        ),
+        (
+            {"text": ["x", "y"], "label": ["p", "q"]},
+            {"text": "label", "label": "label"},
+            ConfigError,
+            "both name 'label'",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_asked_for(tmp_path, columns, options, error, message):
@@ -219,6 +234,75 @@ def test_wrong_words_are_messages(tmp_path, capsys):
     (tmp_path / "x.pdf").write_text("")
     with pytest.raises(ConfigError, match=r"is no \.csv"):
         look("table", tmp_path / "x.pdf")
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a\nb", "a\\", '"""\nopen("ran", "w")\n"""', '"; open("ran", "w"); "']
+)
+def test_a_name_is_refused_before_anything_is_made_of_it(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (["--dry-run"], ["--dry-run", "--out", "x.py"], []):
+        assert run("new", "table", name, *words) == 2
+        assert "but folders are named by it" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="folders are named by it"):
+        new_config.render("table", name, tmp_path / "x.py")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "out", ['q""".py', "q\\N{foo}.py", 'q"""\nopen("ran", "w")\n"""x.py', "a b'.py"]
+)
+def test_no_name_of_a_file_is_more_than_words_in_its_docstring(out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("new", "table", "mine", "--out", out) == 0
+    command = capsys.readouterr().out.rpartition("  jaxtransfer")[2]
+    words = ["ladder", "--config", out, "--workdir", "runs/mine"]
+    assert shlex.split(command) == words
+    assert [path.name for path in tmp_path.iterdir()] == [out]
+    said = ast.get_docstring(ast.parse((tmp_path / out).read_text()))
+    assert shlex.quote(out) in said
+    assert from_config(config_words.load([f"--config={tmp_path / out}"])).name == "mine"
+
+
+def test_what_a_ladder_would_refuse_or_confuse_is_doubted(tmp_path, topics):
+    texts, labels = topics
+    kinds = {
+        "one": (texts, ["x"] * 90, ["refuse this: a classification needs at least two classes"]),
+        "spelt": (
+            texts,
+            [f" {c}"[n % 2 :] for n, c in enumerate(labels)],
+            ["' animals'", "' food'", "' tools'"],
+        ),
+        "same": (
+            ["the cat"] * 90,
+            labels,
+            ["removed 89 of 90", "none of the 30 examples of class 'food'"],
+        ),
+    }
+    for name, (column, classes, expected) in kinds.items():
+        path = table(tmp_path / f"{name}.csv", {"text": column, "label": classes})
+        seen = look("table", path, text="text", label="label")
+        config = new_config.check(new_config.render("table", "mine", tmp_path / "mine.py", seen))
+        found = new_config.doubts(seen, config)
+        assert len(found) == len(expected)
+        for doubt, part in zip(found, expected):
+            assert part in doubt
+    with pytest.raises(DataError, match="'food' is left without exact duplicates"):
+        prepare(config)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_utf_16_is_read_as_such(tmp_path, columns, suffix):
+    rows = list(zip(columns["body"], columns["about"]))
+    lines = [json.dumps({"text": b, "label": a}) for b, a in rows]
+    if suffix == "csv":
+        lines = ["text,label", *(f"{b},{a}" for b, a in rows)]
+    path = tmp_path / f"mine.{suffix}"
+    path.write_text("\n".join(lines), encoding="utf-16")
+    seen = look("table", path)
+    assert seen.data["encoding"] == "utf-16"
+    assert "it is UTF-16" in seen.facts
+    assert seen.table.inputs[0] == columns["body"][0]
 
 
 @pytest.mark.parametrize(("classes", "each"), [(2, 501), (4, 251), (7, 172), (7, 190), (20, 60)])

@@ -138,8 +138,9 @@ def test_without_network_overrides_whoever_asks_for_it():
 def test_a_work_directory_that_cannot_be_used_is_refused(config, tmp_path, capsys):
     workdir = tmp_path / "run"
     workdir.write_text("")
-    assert run("ladder", "--config", config, "--workdir", workdir, "--dry-run") == 2
-    assert "is a file" in capsys.readouterr().err
+    for place in (workdir, workdir / "below" / "it"):
+        assert run("ladder", "--config", config, "--workdir", place, "--dry-run") == 2
+        assert f"{workdir} is a file" in capsys.readouterr().err
 
 
 def test_a_dry_run_finds_what_the_verb_would_stumble_over(finished, tmp_path, capsys):

@@ -72,6 +72,11 @@ def test_the_default_of_a_config_is_what_the_rung_has_and_must_be_inside(ladder_
     document = {"options": {"rank": {"prior": "choice", "values": (2, 4)}}}
     space = from_json(document, place="config.sweep.lora", defaults=now)
     assert space.defaults() == {"options.rank": 2}
+    misspelt = {"lerning_rate": {"prior": "uniform", "low": 0.0, "high": 1.0}}
+    with pytest.raises(
+        ConfigError, match=r"rung has no 'lerning_rate' .* nearest: 'learning_rate'"
+    ):
+        from_json(misspelt, defaults=now)
     document["options"]["rank"]["values"] = (4, 8)
     with pytest.raises(ConfigError, match=r"config.sweep.lora.options.rank: .*default 2: widen"):
         from_json(document, place="config.sweep.lora", defaults=now)
@@ -86,6 +91,26 @@ def test_a_conditional_parameter_exists_where_its_condition_holds():
     assert space.with_end("options.rank", 8)["method"] == "lora"
     reverse = from_json(dict(reversed(METHODS.items())))
     assert reverse.with_end("options.rank", 8)["method"] == "lora"
+
+
+def test_a_condition_may_name_an_option_in_sections():
+    """A ConfigDict has no key with a dot."""
+    choice = {"prior": "choice", "values": (2, 4), "default": 2}
+    document = {
+        "options": {"rank": choice},
+        "batch_size": {**choice, "when": {"options": {"rank": (4,)}}},
+    }
+    space = from_json(document)
+    assert space.parameters["batch_size"].on == "options.rank"
+    assert space.defaults() == {"options.rank": 2}
+    assert from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_a_choice_may_be_among_sequences():
+    choice = {"prior": "choice", "values": ([".*/query/kernel"], [".*/value/kernel"])}
+    space = from_json({"options": {"targets": {**choice, "default": choice["values"][0]}}})
+    assert space.defaults() == {"options.targets": (".*/query/kernel",)}
+    assert from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
 def test_a_space_comes_back_from_json_with_its_hash():
@@ -115,7 +140,26 @@ def test_a_space_comes_back_from_json_with_its_hash():
             r"from a smaller to a larger",
         ),
         ({"a": {"prior": "choice", "values": (1, 1), "default": 1}}, r"distinct values"),
+        (
+            {"a": {"prior": "choice", "values": ({"b": 1},), "default": 1}},
+            r"space.a: a choice is among numbers, texts and sequences of these, not the section",
+        ),
+        (
+            {"a": {"prior": ["choice"], "values": (1,)}},
+            r"space.a.prior must be text, not \['choice",
+        ),
         ({}, r"at least one parameter"),
+        (
+            {
+                name: {"prior": "choice", "values": (1,), "default": 1, "when": {other: (1,)}}
+                for name, other in ("ab", "bc", "ca")
+            },
+            r"space: each of 'a', 'b', 'c' exists when another of them, or itself, has some values",
+        ),
+        (
+            {"a": {"prior": "choice", "values": (1,), "default": 1, "when": {"a": (1,)}}},
+            r"space: each of 'a' exists when",
+        ),
         (
             {"a": {"prior": "choice", "values": (1, 2), "default": 1, "when": {"b": (1,)}}},
             r"'a' exists when 'b' .* must stand before it",
@@ -162,6 +206,25 @@ def test_a_space_that_does_not_fit_the_rung_is_refused_before_anything_runs(ladd
     with pytest.raises(ConfigError, match=r"warmup must be a finite number in \[0, 1\), not 2"):
         check(warmup={"prior": "uniform", "low": 0.0, "high": 2.0, "default": 0.1})
     check(**METHODS)
+    uniform = {"prior": "uniform", "low": 1, "high": 4, "default": 2}
+    for document, message in (
+        (
+            {"options": {"rank": uniform}},
+            r"parameter 'options.rank' at 1.0: .* give a whole number",
+        ),
+        ({"batch_size": uniform}, r"parameter 'batch_size' at 1.0: batch_size must be an integer"),
+        (
+            {"options": {"rank": {**rank, "values": ([2], [4]), "default": [2]}}},
+            r"at \(2,\): a LoRA",
+        ),
+    ):
+        with pytest.raises(JaxTransferError, match=message):
+            check(**document)
+    last_block = from_config(ladder_values).rung("last_block")
+    with pytest.raises(
+        JaxTransferError, match=r"parameter 'options.count' at 1.0: .* whole number"
+    ):
+        trials.check_space(from_json({"options": {"count": uniform}}), last_block)
     unconditional = {**METHODS, "options": {"rank": rank}}
     with pytest.raises(JaxTransferError, match=r"'bitfit' has no field 'rank'"):
         check(**unconditional)

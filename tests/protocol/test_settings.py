@@ -7,7 +7,7 @@ import runpy
 
 import pytest
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, JaxTransferError
 from jaxtransfer.protocol.settings import from_config, from_json, train_settings
 
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
@@ -155,6 +155,39 @@ def test_a_value_of_another_kind_is_named_with_what_is_wanted(path, value, wante
         from_config(changed(path, value))
 
 
+@pytest.mark.parametrize(
+    ("acceptance", "message"),
+    [
+        ({"target": 5}, r"acceptance.target must be in \[0, 1\], as macro_f1 is, not 5"),
+        ({"metric": "mcc", "target": -1.5}, r"target must be in \[-1, 1\], as mcc is, not -1.5"),
+        ({"metric": "nll", "target": -1}, r"target must be at least 0, as nll is, not -1"),
+        ({"margin": 2}, "no two values of macro_f1 differ by more than 1"),
+        ({"guards": {"accuracy": 1.5}}, r"guards.accuracy must be in \[0, 1\], as accuracy is"),
+        ({"guards": {"ece": -1}}, r"guards.ece must be in \[0, 1\], as ece is, not -1"),
+        ({"guards": {"worst_group:a": 1.5}}, r"worst_group:a must be in \[0, 1\], as macro_f1 is"),
+        ({"guards": {"latency_p95_ms": -1}}, "guards.latency_p95_ms must be above 0"),
+        ({"guards": {"peak_mib": 0}}, "guards.peak_mib must be above 0"),
+        ({"metric": "nope", "guards": {"worst_group:a": 0.5}}, "unknown metric 'nope'"),
+    ],
+)
+def test_a_criterion_that_no_value_can_meet_names_the_range(acceptance, message):
+    with pytest.raises(JaxTransferError, match=message):
+        from_config(changed("acceptance", acceptance))
+
+
+def test_a_criterion_may_ask_for_all_that_a_metric_can_be():
+    guards = {"nll": 7.0, "brier": 2.0, "ece": 0.0, "latency_p95_ms": 0.1}
+    for metric, target in (("mcc", -1.0), ("accuracy", 1.0), ("nll", 40.0)):
+        acceptance = {"metric": metric, "target": target, "guards": guards}
+        assert from_config(changed("acceptance", acceptance)).acceptance.target == target
+
+
+def test_a_deciding_metric_that_the_task_does_not_list_is_named_as_the_config_has_it():
+    config = {**changed("task", {"metrics": ("accuracy",)}), "acceptance": {"metric": "ece"}}
+    with pytest.raises(ConfigError, match=r"metric 'ece' is not among config\.task\.metrics"):
+        from_config(config)
+
+
 def test_values_that_mean_the_same_are_the_same():
     settings = from_config(changed("methods.probe.learning_rates", 0.1))
     assert settings == from_config(changed("methods.probe.learning_rates", [0.1]))
@@ -201,6 +234,18 @@ def test_a_rung_from_random_weights_is_a_reference_wherever_it_is_named():
         from_config({**config, "negative_transfer": True})
     with pytest.raises(ConfigError, match="which is the name of a reference"):
         from_config({**config, "rungs": ("probe", "from_scratch"), "negative_transfer": True})
+
+
+def test_a_baseline_takes_no_parameters_and_names_are_of_a_folders_length():
+    config = changed(
+        "methods.means", {"method": "nearest_mean", "learning_rates": (0.1,), "steps": 3}
+    )
+    with pytest.raises(
+        ConfigError, match=r"means is a nearest_mean, .*leave out \['learning_rates', 'steps'\]"
+    ):
+        from_config(config)
+    with pytest.raises(ConfigError, match=r"300 characters.*use at most 100"):
+        from_config(changed("name", "a" * 300))
 
 
 def test_an_ensemble_is_the_last_rung_of_several_seeds():

@@ -4,16 +4,17 @@ import copy
 import dataclasses
 import json
 import pprint
+import shutil
 import sys
 
 import numpy as np
 import pytest
 
 from jaxtransfer import cli
-from jaxtransfer.errors import ConfigError, TrainingError, WorkdirError
+from jaxtransfer.errors import ConfigError, JaxTransferError, TrainingError, WorkdirError
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, journal, sweep, sweep_processes, training, trials
+from jaxtransfer.protocol import cells, entries, journal, sweep, sweep_processes, training, trials
 from jaxtransfer.protocol.problem import TRAIN, TUNE, prepare
 from jaxtransfer.protocol.search_space import from_json
 from jaxtransfer.protocol.settings import from_config
@@ -271,6 +272,14 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
     swept(settings, workdir, trials=2)
     with pytest.raises(WorkdirError, match=r"a sweep with another sampler \(random, now sobol\)"):
         swept(settings, workdir, trials=2, sampler="sobol")
+    with pytest.raises(WorkdirError, match=r"a sweep with another sampler \(random, now sobol\)"):
+        sweep.preview(
+            settings,
+            workdir,
+            rung="linear_probe",
+            space=from_json(RATES),
+            plan=plan(trials=2, sampler="sobol"),
+        )
     other = {"learning_rate": RATES["learning_rate"]}
     with pytest.raises(WorkdirError, match=r"a sweep with another space"):
         swept(settings, workdir, space=other, trials=2)
@@ -290,6 +299,106 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
         swept(changed, workdir, trials=2)
 
 
+@pytest.fixture(scope="module")
+def journals(ladder_values, tmp_path_factory):
+    """Finished sweeps by their sampler, of three trials each; copy one before changing it."""
+    found = {}
+    for sampler in ("random", "halving", "optuna"):
+        workdir = tmp_path_factory.mktemp("journals") / sampler
+        swept(from_config(ladder_values), workdir, trials=3, sampler=sampler)
+        found[sampler] = workdir
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sampler", "line", "change", "message"),
+    [
+        ("random", 3, {"value": float("nan")}, r"value must be a finite number, or None, not nan"),
+        ("random", 3, {"value": float("inf")}, r"value must be a finite number, or None, not inf"),
+        ("random", 3, {"value": "hi"}, r"value must be a finite number, or None, not 'hi'"),
+        ("random", 3, {"value": 77}, r"has the value 77, but macro_f1 is from 0 to 1"),
+        ("random", 3, {"value": 0.5, "diverged": "x"}, r"a value of a trial that diverged"),
+        ("random", 3, {"trial": [1]}, r"trial must be an integer, not \[1\]"),
+        ("random", 3, {"trial": 9}, r"trial 9 after 6 steps, which the sampler .* has not: remove"),
+        ("random", 3, {"steps": "x"}, r"steps must be an integer, not 'x'"),
+        ("random", 3, {"steps": 5}, r"trial 1 after 5 steps, which the sampler"),
+        ("random", 3, {"seconds": None}, r"seconds must be a finite number, not None"),
+        ("random", 3, {"parameters": 3}, r"parameters must be a section, not 3"),
+        ("random", 3, {"parameters": {"learning_rate": 5.0}}, r"has trial 1 with .*5.0.* but the"),
+        ("random", 3, {"trial": 0}, r"lines 2 and 3, differ about trial 0 after 6 steps; remove"),
+        ("halving", -1, {"parameters": {}}, r"but the sampler \(halving, --trials 3\) gives it"),
+        ("optuna", 3, {"trial": 9}, r"trial 9 after 6 steps, which optuna.log has not"),
+        ("optuna", 3, {"parameters": {"weight_decay": 5.0}}, r"but optuna.log gives it"),
+    ],
+)
+def test_a_line_that_no_trial_wrote_is_named(
+    settings, journals, tmp_path, sampler, line, change, message
+):
+    workdir = shutil.copytree(journals[sampler], tmp_path / "run")
+    lines = (workdir / "trials.jsonl").read_text().splitlines()
+    at = line - 1 if line > 0 else line
+    lines[at] = json.dumps({**json.loads(lines[at]), **change})
+    (workdir / "trials.jsonl").write_text("\n".join([*lines, ""]))
+    before = (workdir / "sweep.json").read_bytes()
+    with pytest.raises(WorkdirError, match=message) as error:
+        swept(settings, workdir, trials=3, sampler=sampler)
+    assert f"{workdir / 'trials.jsonl'}, line" in str(error.value)
+    assert "remove" in str(error.value)
+    assert (workdir / "sweep.json").read_bytes() == before
+    # A line that is gone is a trial that runs again.
+    del lines[at]
+    (workdir / "trials.jsonl").write_text("\n".join([*lines, ""]))
+    again = swept(settings, workdir, trials=3, sampler=sampler)
+    assert again["winner"]["value"] >= max(json.loads(one)["value"] for one in lines[1:])
+
+
+def test_a_trial_that_halving_did_not_promote_cannot_win(settings, journals, tmp_path):
+    workdir = shutil.copytree(journals["halving"], tmp_path / "run")
+    path = workdir / "trials.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    lost = next(row for row in rows if row["trial"] != rows[-1]["trial"])
+    with path.open("a") as file:
+        file.write(json.dumps({**lost, "steps": 6, "value": 1.0}) + "\n")
+    with pytest.raises(WorkdirError, match=rf"line 6, is of trial {lost['trial']} after 6 steps"):
+        swept(settings, workdir, trials=3, sampler="halving")
+
+
+def test_a_trial_that_two_processes_ran_counts_once(settings, journals, tmp_path):
+    workdir = shutil.copytree(journals["random"], tmp_path / "run")
+    path = workdir / "trials.jsonl"
+    last = json.loads(path.read_text().splitlines()[-1])
+    with path.open("a") as file:
+        file.write(json.dumps({**last, "seconds": 9.0}) + "\n")
+    assert len(swept(settings, workdir, trials=3)["trials"]) == 3
+
+
+def test_a_sweep_is_not_taken_for_a_ladder(journals, tmp_path, capsys):
+    workdir = shutil.copytree(journals["random"], tmp_path / "run")
+    (one,) = entries.find(tmp_path).searches
+    assert (one.name, one.verb) == ("topics", "sweep")
+    assert one.found.startswith("Best of 3 trials: trial ")
+    assert cli.main(["index", str(tmp_path)]) == 0
+    assert "1 sweeps and ablations, 0 not finished, 0 damaged" in capsys.readouterr().out
+    assert "Best of 3 trials: trial " in (tmp_path / "index.html").read_text()
+    for verb in ("verify", "report"):
+        assert cli.main([verb, str(workdir)]) == 2
+        assert (
+            "holds a finished sweep, which decides nothing: read sweep.json"
+            in capsys.readouterr().err
+        )
+    (workdir / "sweep.json").unlink()
+    assert cli.main(["verify", str(workdir)]) == 2
+    assert "an unfinished sweep: the same jaxtransfer sweep command" in capsys.readouterr().err
+    assert [one.verb for one in entries.find(tmp_path).unfinished] == ["sweep"]
+
+
+@pytest.mark.parametrize("sampler", ["random", "optuna"])
+def test_fewer_trials_than_are_finished_are_refused(settings, journals, tmp_path, sampler):
+    workdir = shutil.copytree(journals[sampler], tmp_path / "run")
+    with pytest.raises(WorkdirError, match=r"has 3 trials, and --trials is 2: give at least 3"):
+        swept(settings, workdir, trials=2, sampler=sampler)
+
+
 def test_what_cannot_be_swept_is_said_before_anything_is_written(settings, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"'nearest_mean' \(nearest_mean\) trains nothing"):
         sweep.space_of({}, settings, "nearest_mean")
@@ -299,6 +408,21 @@ def test_what_cannot_be_swept_is_said_before_anything_is_written(settings, tmp_p
         plan(confirm=1)
     with pytest.raises(ConfigError, match=r"2 trials of 6 steps make one stage"):
         swept(settings, tmp_path / "run", trials=2, sampler="halving")
+    query = (".*/query/kernel",)
+    targets = {"prior": "choice", "values": (query, (".*",)), "default": query}
+    space = {"options": {"targets": targets}}
+    with pytest.raises(ConfigError, match=r"'options.targets' is a choice among sequences"):
+        swept(settings, tmp_path / "run", rung="lora", space=space, sampler="optuna")
+    rate = {"prior": "uniform", "low": 0.5, "high": 2.0, "default": 1.0}
+    count = {"prior": "int_uniform", "low": 1, "high": 99, "default": 1}
+    for rung, space, message in (
+        ("lora", {"group_rates": {"nope": rate}}, r"with group_rates.nope 0.5': optimizer group"),
+        ("last_block", {"options": {"count": count}}, r"'last_block with options.count 99'"),
+    ):
+        made = from_json(space)
+        for verb in (sweep.preview, sweep.run):
+            with pytest.raises(JaxTransferError, match=message):
+                verb(settings, tmp_path / "run", rung=rung, space=made, plan=plan())
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"pip install 'jaxtransfer\[optuna\]'"):
         swept(settings, tmp_path / "run", sampler="optuna")

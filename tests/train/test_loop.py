@@ -384,6 +384,7 @@ def test_padding_is_kept_out_of_updated_statistics():
     ("settings", "message"),
     [
         ({"steps": 0}, "steps=0 must be a positive integer"),
+        ({"steps": 10**12}, "steps=1000000000000 must be a 32-bit integer"),
         ({"learning_rate": 0.0}, r"learning_rate=0\.0 must be positive and finite"),
         ({"learning_rate": float("nan")}, "learning_rate=nan must be positive and finite"),
         ({"learning_rate": "fast"}, "learning_rate='fast' must be positive and finite"),

@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtransfer.protocol.entries import (
-    Copy,
-    Damaged,
     Decision,
     Entries,
     Rung,
     SingleRun,
-    Unfinished,
 )
 from jaxtransfer.protocol.report.board_lessons import lead, learnt
+from jaxtransfer.protocol.report.board_lists import noted, searches, unfinished
 from jaxtransfer.protocol.report.board_script import CSS as OWN_CSS
 from jaxtransfer.protocol.report.board_script import POLICY_SOURCE, SCRIPT
 from jaxtransfer.protocol.report.html import (
@@ -69,14 +67,24 @@ def render(entries: Entries, root: pathlib.Path, out: pathlib.Path) -> str:
         return urllib.parse.quote(pathlib.Path(os.path.relpath(path, out.parent)).as_posix())
 
     title = root.resolve().name or "records"
+    copies = [(one.directory, place(one.of)) for one in entries.copies]
+    damaged = [(one.directory, one.reason) for one in entries.damaged]
     parts = [
         _section("decisions", "Decisions", _INTRODUCTION, _decisions(entries.decisions, place)),
         _section("learnt", "What was learnt", *learnt(entries.decisions)),
         _section("details", "Each decision", "", _details(entries.decisions, place, link)),
         _section("runs", "Single runs", _RUNS, _runs(entries.runs, place, link)),
-        _section("unfinished", "Not finished", _UNFINISHED, _unfinished(entries.unfinished, place)),
-        _section("copies", "Copies", _COPIES, _copies(entries.copies, place)),
-        _section("damaged", "Damaged", _DAMAGED, _damaged(entries.damaged, place)),
+        _section("searches", "Sweeps and ablations", _SEARCHES, searches(entries.searches, place)),
+        _section("unfinished", "Not finished", _UNFINISHED, unfinished(entries.unfinished, place)),
+        _section(
+            "copies",
+            "Copies",
+            _COPIES,
+            noted(copies, "Copies of records", "Holds the record of", place),
+        ),
+        _section(
+            "damaged", "Damaged", _DAMAGED, noted(damaged, "Damaged directories", "Reason", place)
+        ),
     ]
     shown = [part for part in parts if part is not None]
     head = element(
@@ -114,6 +122,7 @@ _INTRODUCTION = (
     " difference to the linear probe there, positive where it is better. Values of different tasks are not comparable."
 )
 _RUNS = "One rung each, trained alone; the value is of the tuning half, and nothing was decided."
+_SEARCHES = "Finished, of one rung each; none reads the test split, and none decides."
 _UNFINISHED = "The same command goes on in these."
 _COPIES = "Records that stand above already, in another directory; each is counted once."
 _DAMAGED = "Listed and not counted: what is in them cannot be read, or is not what their manifest was written for."
@@ -353,40 +362,3 @@ def _runs(runs: Sequence[SingleRun], place: Any, link: Link) -> Markup | None:
     return element(
         "div", table("Single runs", header, rows, class_="sortable"), class_="card flush"
     )
-
-
-def _unfinished(found: Sequence[Unfinished], place: Any) -> Markup | None:
-    if not found:
-        return None
-    rows = [
-        [
-            element("th", one.name, element("small", place(one.directory)), scope="row"),
-            one.verb,
-            number(count(one.cells)),
-        ]
-        for one in found
-    ]
-    header = ["Run", "Verb", column("Finished cells")]
-    return element("div", table("Runs that are not finished", header, rows), class_="card flush")
-
-
-def _copies(found: Sequence[Copy], place: Any) -> Markup | None:
-    if not found:
-        return None
-    rows = [
-        [element("th", place(one.directory), scope="row", class_="place"), place(one.of)]
-        for one in found
-    ]
-    grid = table("Copies of records", ["Directory", "Holds the record of"], rows)
-    return element("div", grid, class_="card flush")
-
-
-def _damaged(found: Sequence[Damaged], place: Any) -> Markup | None:
-    if not found:
-        return None
-    rows = [
-        [element("th", place(one.directory), scope="row", class_="place"), one.reason]
-        for one in found
-    ]
-    grid = table("Damaged directories", ["Directory", "Reason"], rows)
-    return element("div", grid, class_="card flush")

@@ -12,11 +12,12 @@ from typing import Any
 from jaxtransfer.errors import WorkdirError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol.record import check_schema
-from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
+from jaxtransfer.protocol.record import check_schema, search_of
+from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis, is_diagnosis
 from jaxtransfer.protocol.report.examination import check_examination
 
 ACCEPT, TEST = "accept", "test"
+DIAGNOSIS = "diagnosis.json"
 
 _RECORD_KEYS = (
     *("schema", "name", "task", "data", "hashes", "rungs", "comparisons", "chosen", "conclusion"),
@@ -129,12 +130,18 @@ def read(workdir: Path) -> ReportData:
         histories=histories,
         examples=_read_json(workdir / "examples.json"),
         examination=_read_examination(workdir / "examination.json", record),
-        diagnosis=_read_diagnosis(workdir / "diagnosis.json"),
+        diagnosis=read_diagnosis(workdir / DIAGNOSIS),
     )
 
 
-def _read_diagnosis(path: Path) -> Mapping[str, Any] | None:
-    return check_diagnosis(_read_json(path), path) if path.is_file() else None
+def read_diagnosis(path: Path) -> Mapping[str, Any] | None:
+    """A diagnosis with its form checked; None where no file is, or one with plain facts alone.
+
+    Raises:
+      WorkdirError: if the file cannot be parsed, or lacks what the report reads.
+    """
+    document = _read_json(path) if path.is_file() else {}
+    return check_diagnosis(document, path) if is_diagnosis(document) else None
 
 
 def _read_examination(path: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -148,7 +155,11 @@ def _check_is_ladder(workdir: Path) -> None:
     if (workdir / "record.json").is_file() or not run.is_file():
         return
     facts = _read_json(run)
-    if isinstance(facts, Mapping) and facts.get("verb") == "train":
+    verb = facts.get("verb") if isinstance(facts, Mapping) else None
+    searched = search_of(workdir, verb)
+    if searched is not None:
+        raise WorkdirError(f"{workdir} holds {searched}; a report is a ladder's")
+    if verb == "train":
         raise WorkdirError(
             f"{workdir} holds one rung that `jaxtransfer train` trained, and a report is a ladder's:"
             f" see its metrics with jaxtransfer evaluate {workdir}"

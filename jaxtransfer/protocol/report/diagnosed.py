@@ -6,7 +6,9 @@ It stands in the report of a ladder whose work directory holds a `diagnosis.json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtransfer.protocol.conclusion import listed
 from jaxtransfer.protocol.report.contents import ReportData
+from jaxtransfer.protocol.report.diagnosis_form import foreign
 from jaxtransfer.protocol.report.examined import card, glyph, scale_of, spoken
 from jaxtransfer.protocol.report.html import Markup, column, details, element, join, number, table
 from jaxtransfer.protocol.report.numbers import MISSING, compact, probability, share
@@ -25,6 +27,10 @@ def diagnosis(data: ReportData) -> Section | None:
     if found is None:
         return None
     layers = found["layers"]
+    other = foreign(found, data.record["hashes"])
+    warning = (
+        f"This diagnosis is of {listed(other)}: what follows need not hold here." if other else ""
+    )
     return Section(
         key="diagnosis",
         title="Diagnosis before training",
@@ -34,6 +40,7 @@ def diagnosis(data: ReportData) -> Section | None:
         ),
         body=join(
             [
+                *([card("Not of this ladder", element("p", warning))] if warning else []),
                 card(None, _advice(data, found["recommended"])),
                 element("div", _scores(found["backbones"]), class_="card flush"),
                 *([_stages(layers), _similarities(layers["cka"])] if layers else []),

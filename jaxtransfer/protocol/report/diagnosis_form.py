@@ -22,11 +22,25 @@ _LAYERS = {
 }
 FORM: dict[str, Any] = {
     "facts": dict,
+    "hashes": dict.fromkeys(("data", "splits", "base"), str),
     "distances": [{"to": str, "is_domain": bool, "differs": bool, "measures": [_MEASURE]}],
     "backbones": [{"uri": str, "scores": [_SCORE]}],
     "recommended": {"first": str, "rungs": [str], "remarks": [str]},
 }
 """What the report reads; `layers`, beside these, is null for a backbone without stages."""
+
+_OTHER = {"data": "other data", "splits": "other splits", "base": "another backbone"}
+
+
+def is_diagnosis(document: Any) -> bool:
+    """Whether a JSON document is what `diagnose` writes, damaged or not, and no plain file of facts."""
+    return not isinstance(document, Mapping) or "schema" in document or "recommended" in document
+
+
+def foreign(found: Mapping[str, Any], hashes: Mapping[str, str]) -> tuple[str, ...]:
+    """What a diagnosis was of that a ladder of these hashes is not: `other data`, `other splits`, `another backbone`."""
+    own = found.get("hashes", {})
+    return tuple(said for name, said in _OTHER.items() if own.get(name) != hashes.get(name))
 
 
 def check_diagnosis(found: Any, path: Path) -> Mapping[str, Any]:
