@@ -77,6 +77,11 @@ def diagnose(
         raise ConfigError(f"candidates {uris} repeat; name each backbone once")
     say("diagnosing: data and splits")
     problem = prepare(settings)
+    encoders = {settings.model.uri: problem.encoder} | {
+        uri: candidate(settings, uri) for uri in candidates
+    }
+    for encoder in encoders.values():
+        Examples(problem.table, encoder.preprocess).inputs([0])
     compiled = CompiledSteps()
     labelled = problem.table.take(np.concatenate([problem.splits[n] for n in (TRAIN, TUNE)]))
     assert labelled.labels is not None
@@ -90,8 +95,8 @@ def diagnose(
     source, layers = distance_from_source(problem.encoder, problem.examples[TRAIN])
     say("diagnosing: backbones")
     backbones = [
-        _backbone(problem, uri, labelled, own if uri == uris[0] else None, compiled, seed)
-        for uri in uris
+        _backbone(problem, uri, encoder, labelled, own if uri == uris[0] else None, compiled, seed)
+        for uri, encoder in encoders.items()
     ]
     say("diagnosing: stages")
     analysed = _analysed(problem, labelled, classes, compiled, seed)
@@ -245,18 +250,28 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def candidate(settings: LadderSettings, uri: str) -> Model:
+    """A further backbone, with the options of the config's own.
+
+    Raises:
+      ConfigError: if it does not take those options, as an encoder of images none of texts.
+      PretrainedError: if there is no such model.
+    """
+    return zoo.load(uri, **settings.model.options)
+
+
 def _backbone(
     problem: Problem,
     uri: str,
+    encoder: Model,
     labelled: Table,
     features: np.ndarray | None,
     compiled: CompiledSteps,
     seed: int,
 ) -> dict[str, Any]:
     """Scores of one backbone; the features of the config's own are there already."""
-    classes, encoder = len(problem.classes), problem.encoder
+    classes = len(problem.classes)
     if features is None:
-        encoder = zoo.load(uri, **problem.settings.model.options)
         features = _features(encoder, labelled, classes, compiled)
     assert labelled.labels is not None
     scores = transferability(

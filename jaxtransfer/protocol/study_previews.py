@@ -1,10 +1,13 @@
 """What the verbs that diagnose and look over records would do; nothing is written or fetched."""
 
+import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtransfer.errors import NotFetchedError
 from jaxtransfer.models import zoo
+from jaxtransfer.pretrained.cache import without_network
 from jaxtransfer.protocol import diagnosing, entries, indexing, manifest, record
 from jaxtransfer.protocol.settings import LadderSettings
 
@@ -15,7 +18,11 @@ def diagnosis(
     domains: Mapping[str, Mapping[str, Any]],
     workdir: pathlib.Path | None,
 ) -> list[str]:
-    """What `diagnose` would read and write."""
+    """What `diagnose` would read and write; raises what it would for a candidate that cannot be had."""
+    with without_network():
+        for uri in candidates:
+            with contextlib.suppress(NotFetchedError):
+                diagnosing.candidate(settings, uri)
     lines = [
         f"would diagnose {settings.name}: data {settings.data.get('path', settings.data)}",
         *(

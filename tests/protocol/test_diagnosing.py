@@ -10,7 +10,7 @@ import pytest
 
 from jaxtransfer.cli import config_words, main
 from jaxtransfer.errors import ConfigError, JaxTransferError, WorkdirError
-from jaxtransfer.protocol import diagnosing, ladder, planning, problem
+from jaxtransfer.protocol import diagnosing, ladder, planning, problem, study_previews
 from jaxtransfer.protocol.diagnosis_text import card
 from jaxtransfer.protocol.report import write_report
 from jaxtransfer.protocol.report.diagnosis_form import check_diagnosis
@@ -256,6 +256,21 @@ def test_the_verb_prints_and_writes(ladder_values, tmp_path, capsys):
     assert "is not NAME=CONFIG" in capsys.readouterr().err
     assert main([*words, "--seed", "-1"]) == 2
     assert "--seed -1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [("nope", "nope"), ("efficientnet-lite0", r"is a model of images, it has no option")],
+)
+def test_a_candidate_that_cannot_be_had_is_found_first_and_in_a_dry_run(
+    ladder_values, monkeypatch, uri, message
+):
+    settings = from_config(ladder_values)
+    monkeypatch.setattr(diagnosing, "_features", lambda *_: pytest.fail("features were computed"))
+    with pytest.raises(JaxTransferError, match=message):
+        diagnosing.diagnose(settings, candidates=[uri])
+    with pytest.raises(JaxTransferError, match=message):
+        study_previews.diagnosis(settings, [uri], {}, None)
 
 
 def test_a_candidate_named_twice_is_refused(ladder_values):
