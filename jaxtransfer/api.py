@@ -12,6 +12,7 @@ import jax
 
 from jaxtransfer.adapt import LoRA, Method, package
 from jaxtransfer.adapt.adapted import Statistics
+from jaxtransfer.checking import check, check_path
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.errors import ConfigError, DataError, WorkdirError, nearest
 from jaxtransfer.evaluation.definition import Definition, Measured
@@ -24,7 +25,6 @@ from jaxtransfer.models.model import Model, Predictor, with_head, without_head
 from jaxtransfer.objectives import Objective, cross_entropy
 from jaxtransfer.optim import Group
 from jaxtransfer.pretrained.fingerprint import fingerprint
-from jaxtransfer.protocol.checking import check, check_path
 from jaxtransfer.protocol.comparing import compare as compare
 from jaxtransfer.protocol.measuring import load_tables, measure_split, measure_tables
 from jaxtransfer.protocol.sections import Count, Rate, Seed, Weight

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from jaxtransfer.adapt import package
 from jaxtransfer.adapt.adapted import Adapted
+from jaxtransfer.checking import check_path
 from jaxtransfer.data.examples import Examples
 from jaxtransfer.data.source import from_arrays
 from jaxtransfer.errors import PretrainedError
@@ -20,7 +21,6 @@ from jaxtransfer.evaluation.probabilities import mean_log_probabilities
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.given import ClassLabel, checked, labelled, listed
 from jaxtransfer.models.model import Model
-from jaxtransfer.protocol.checking import check_path
 from jaxtransfer.train.predict import predict as predict_logits
 
 UNLABELLED_BATCH = 25

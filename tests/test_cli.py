@@ -11,10 +11,10 @@ import sys
 import pytest
 
 from jaxtransfer import cli
+from jaxtransfer.checking import check_fields
 from jaxtransfer.cli import config_words
 from jaxtransfer.errors import ConfigError
 from jaxtransfer.protocol.acceptance import AcceptanceSettings
-from jaxtransfer.protocol.checking import check_fields
 from jaxtransfer.version import __version__
 
 

@@ -17,7 +17,17 @@ LAYERS = (
     {"analyse"},
     {"train", "evaluation"},
     {"adapt", "objectives", "models", "data", "given", "pretrained"},
-    {"optim", "partition", "tasks", "trees", "errors", "host_memory", "json_text", "version"},
+    {
+        "checking",
+        "optim",
+        "partition",
+        "tasks",
+        "trees",
+        "errors",
+        "host_memory",
+        "json_text",
+        "version",
+    },
 )
 """Top layer first. A part may import parts of lower layers; within a layer there are no cycles."""
 DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
@@ -94,6 +104,7 @@ def test_training_knows_no_evaluation():
 def test_the_command_line_reaches_the_rest_through_the_protocol():
     assert parts_below("cli") <= {
         "protocol",
+        "checking",
         "evaluation",
         "errors",
         "host_memory",

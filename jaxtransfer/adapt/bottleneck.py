@@ -47,6 +47,7 @@ class Bottleneck(Method):
     suggested_learning_rates: ClassVar[tuple[float, ...]] = (5e-4, 1.5e-3)
 
     def __post_init__(self):
+        super().__post_init__()
         if self.width < 1:
             raise AdaptationError(f"a bottleneck of width {self.width} passes nothing")
         if self.activation not in _ACTIVATIONS:

@@ -30,6 +30,7 @@ class Compose(Method):
     name: ClassVar[str] = "compose"
 
     def __post_init__(self):
+        super().__post_init__()
         for method in self.methods:
             if len(method.phases()) != 1:
                 raise AdaptationError(

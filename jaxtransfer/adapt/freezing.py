@@ -71,6 +71,13 @@ class TopStages(Method):
     name: ClassVar[str] = "top_stages"
     suggested_learning_rates: ClassVar[tuple[float, ...]] = (1e-4, 3e-4)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.count < 1:
+            raise AdaptationError(
+                f"top_stages of {self.count} stages trains nothing; give at least 1"
+            )
+
     def rules(self, model: Model) -> tuple[Rule, ...]:
         """The head's leaves in group `head`, those of the last `count` stages in `body`.
 

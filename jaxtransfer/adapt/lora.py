@@ -53,18 +53,24 @@ class LoRA(Method):
     suggested_learning_rates: ClassVar[tuple[float, ...]] = (5e-4, 1.5e-3)
 
     def __post_init__(self):
-        if not isinstance(self.rank, int) or self.rank < 1:
-            raise AdaptationError(
-                f"a LoRA of rank {self.rank!r} does nothing; give a whole number, at least 1"
-            )
+        if isinstance(self.targets, str):
+            raise AdaptationError(f"targets are a tuple; write ({self.targets!r},)")
+        if self.targets is not None:
+            if not isinstance(self.targets, list | tuple):
+                raise AdaptationError(
+                    f"lora.targets must be a tuple of patterns, not {self.targets!r}"
+                )
+            object.__setattr__(self, "targets", tuple(self.targets))
+            for target in self.targets:
+                if not isinstance(target, str | Rule):
+                    raise AdaptationError(f"lora.targets must be patterns or rules, not {target!r}")
+        super().__post_init__()
+        if self.rank < 1:
+            raise AdaptationError(f"a LoRA of rank {self.rank} does nothing; give at least 1")
         if not (self.alpha > 0 and math.isfinite(self.alpha)):
             raise AdaptationError(f"a LoRA scaled by alpha={self.alpha} does nothing; give above 0")
         if not 0 <= self.dropout < 1:
             raise AdaptationError(f"dropout is in [0, 1), not {self.dropout}")
-        if isinstance(self.targets, str):
-            raise AdaptationError(f"targets are a tuple; write ({self.targets!r},)")
-        if self.targets is not None:
-            object.__setattr__(self, "targets", tuple(self.targets))
 
     def plan(self, model: Model) -> tuple[Target, ...]:
         """The parameters that are adapted, and through which handle.

@@ -7,13 +7,16 @@ three handles: *weights* (`effective`: base leaf and delta to effective leaf), *
 """
 
 import dataclasses
+import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from jaxtyping import Array
 
 from jaxtransfer import trees
-from jaxtransfer.errors import AdaptationError, nearest
+from jaxtransfer.checking import check, kinds_of
+from jaxtransfer.errors import AdaptationError, ConfigError, nearest
 from jaxtransfer.models.model import Model
 from jaxtransfer.partition import DELTA
 from jaxtransfer.trees import Rule
@@ -40,6 +43,21 @@ class Method:
     name: ClassVar[str] = ""
     suggested_learning_rates: ClassVar[tuple[float, ...]] = ()
     suggested_multipliers: ClassVar[Mapping[str, float]] = {}
+
+    def __post_init__(self) -> None:
+        """Takes plain values as the fields' annotations want them: a list as a tuple, 16 as 16.0.
+
+        Raises:
+          AdaptationError: if a value is of another kind, naming the field.
+        """
+        for field, kind in _plain_fields(type(self)).items():
+            try:
+                value = check(
+                    f"{self.name or type(self).__name__}.{field}", getattr(self, field), kind
+                )
+            except ConfigError as error:
+                raise AdaptationError(str(error)) from None
+            object.__setattr__(self, field, value)
 
     def __init_subclass__(cls) -> None:
         """Registers the method under its name, for `from_description`."""
@@ -101,6 +119,20 @@ class Method:
         if not isinstance(other, Method):
             return NotImplemented
         return compose(self, other)
+
+
+def _plain_fields(cls: type[Method]) -> dict[str, Any]:
+    """Fields of numbers, text, truth values, and tuples of them, to their annotations."""
+    kinds = kinds_of(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    return {name: kinds[name] for name in names if _is_plain(kinds[name])}
+
+
+def _is_plain(kind: Any) -> bool:
+    parts = [part for part in typing.get_args(kind) if part is not ...]
+    if typing.get_origin(kind) in (tuple, typing.Union, types.UnionType):
+        return all(map(_is_plain, parts))
+    return kind in (str, bool, int, float, types.NoneType)
 
 
 def names() -> tuple[str, ...]:

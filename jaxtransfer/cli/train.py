@@ -41,8 +41,8 @@ def preview(arguments: argparse.Namespace, words: list[str]) -> int:
 
 
 def _choice(arguments: argparse.Namespace) -> dict[str, Any]:
+    from jaxtransfer.checking import check
     from jaxtransfer.protocol import settings
-    from jaxtransfer.protocol.checking import check
 
     for option, value, kind in (
         ("--learning-rate", arguments.learning_rate, settings.Rate),

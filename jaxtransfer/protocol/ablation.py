@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from jaxtransfer.checking import check, check_section
 from jaxtransfer.errors import ConfigError, nearest
-from jaxtransfer.protocol.checking import check, check_section
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.settings import LadderSettings, from_config
 from jaxtransfer.protocol.training import method_of

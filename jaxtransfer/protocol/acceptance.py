@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from jaxtransfer.checking import Interval
 from jaxtransfer.errors import ConfigError, nearest
 from jaxtransfer.evaluation.definition import Definition
 from jaxtransfer.evaluation.metrics import METRICS, definition
-from jaxtransfer.protocol.checking import Interval
 from jaxtransfer.protocol.sections import Rate, Weight
 
 WORST_GROUP = "worst_group:"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
 from jaxtransfer import json_text
+from jaxtransfer.checking import Interval, check_document
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import cell_facts
 from jaxtransfer.protocol.acceptance import BudgetSettings
-from jaxtransfer.protocol.checking import Interval, check_document
 from jaxtransfer.protocol.workdir import write_json
 
 FILE = "spent.json"

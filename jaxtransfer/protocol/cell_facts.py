@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from jaxtransfer import json_text
+from jaxtransfer.checking import Interval, check_document
 from jaxtransfer.errors import ConfigError, WorkdirError
-from jaxtransfer.protocol.checking import Interval, check_document
 
 FILE = "cell.json"
 TRIAL, RUN = "tune", "run"

@@ -12,9 +12,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtransfer.checking import check
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.evaluation.definition import Definition
-from jaxtransfer.protocol.checking import check
 from jaxtransfer.protocol.sections import Count, CountOrNone, Weight
 from jaxtransfer.train.checkpoint import writing
 from jaxtransfer.version import __version__

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtransfer.adapt.method import Method
+from jaxtransfer.checking import check, check_section
 from jaxtransfer.errors import ConfigError, nearest
-from jaxtransfer.protocol.checking import check, check_section
 from jaxtransfer.protocol.priors import (
     DIGITS,
     PRIORS,

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from jaxtransfer.protocol.checking import Interval
+from jaxtransfer.checking import Interval
 
 BASELINES = ("majority_class", "nearest_mean")
 ENSEMBLE = "seed_ensemble"

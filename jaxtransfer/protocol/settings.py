@@ -12,6 +12,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from jaxtransfer.checking import (
+    check,
+    check_document,
+    check_fields,
+    check_section,
+    kinds_of,
+)
 from jaxtransfer.errors import ConfigError, nearest
 from jaxtransfer.protocol.acceptance import (
     AcceptanceSettings,
@@ -19,13 +26,6 @@ from jaxtransfer.protocol.acceptance import (
     check_reachable,
     frozen_document,
     guards_of,
-)
-from jaxtransfer.protocol.checking import (
-    check,
-    check_document,
-    check_fields,
-    check_section,
-    kinds_of,
 )
 from jaxtransfer.protocol.reference_rungs import check_references, default_references
 from jaxtransfer.protocol.sections import (

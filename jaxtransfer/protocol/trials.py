@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from jaxtransfer.adapt.adapted import adapt
+from jaxtransfer.checking import check, kinds_of
 from jaxtransfer.errors import AdaptationError, ConfigError, TrainingError, nearest
 from jaxtransfer.evaluation import metrics
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol.cells import facts_of
-from jaxtransfer.protocol.checking import check, kinds_of
 from jaxtransfer.protocol.priors import Uniform
 from jaxtransfer.protocol.problem import TRAIN, TUNE
 from jaxtransfer.protocol.search_space import SearchSpace, prior_of

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer import json_text
+from jaxtransfer.checking import check_document
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol import journal
-from jaxtransfer.protocol.checking import check_document
 from jaxtransfer.protocol.differences import in_words
 from jaxtransfer.protocol.problem import Problem
 from jaxtransfer.protocol.provenance import environment, revision, versions
