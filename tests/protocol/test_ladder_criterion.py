@@ -291,7 +291,7 @@ def test_the_order_is_by_cost_or_by_records_and_each_place_has_a_reason(
     for copy_number in range(3):
         (tmp_path / "past" / str(copy_number)).mkdir(parents=True)
         path = tmp_path / "past" / str(copy_number) / "record.json"
-        path.write_text(json.dumps(past))
+        path.write_text(json.dumps(past | {"created": str(copy_number)}))
     quick |= {"order": "records", "records": str(tmp_path / "past")}
     second = ladder.run(from_config(quick), tmp_path / "records")
     assert names(second) == ["majority_class", "lora", "bitfit", "linear_probe"]
