@@ -16,7 +16,7 @@ from jaxtransfer.protocol.ensemble import average_seeds
 from jaxtransfer.protocol.examining import examine
 from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.problem import prepare
-from jaxtransfer.protocol.rung_cost import RungCost
+from jaxtransfer.protocol.rung_cost import RungCost, estimate
 from jaxtransfer.protocol.settings import from_config
 
 
@@ -218,16 +218,19 @@ def test_a_spent_budget_stops_the_climb_and_can_be_enlarged(quick, tmp_path):
     quick |= {"budget": {"seconds": 1e-9}, "seeds": (0, 1)}
     with pytest.raises(ConfigError, match=r"before the first rung, 'majority_class', was whole"):
         ladder.run(from_config(quick), tmp_path / "none")
-    quick |= {"budget": {"flops": 1.0}, "seeds": (0,)}
-    quick["rungs"] = ("majority_class", "linear_probe", "bitfit")
+    quick["methods"]["again"] = quick["methods"]["linear_probe"]
+    quick |= {"budget": {}, "seeds": (0,), "rungs": ("majority_class", "linear_probe", "again")}
+    settings = from_config(quick)
+    flops = 0.6 * estimate(prepare(settings), settings.rung("linear_probe")).train_flops
+    quick["budget"] = {"flops": flops}
     record = ladder.run(from_config(quick), tmp_path / "run")
     assert names(record) == ["majority_class", "linear_probe"]
     (left,) = record["plan"]["not_run"]
-    assert left["reason"].startswith("the budget of 1 FLOPs is spent")
+    assert left["reason"].startswith(f"the budget of {flops:g} FLOPs is spent")
     again = ladder.run(from_config({**quick, "budget": {}}), tmp_path / "run")
-    assert names(again) == ["majority_class", "linear_probe", "bitfit"]
+    assert names(again) == ["majority_class", "linear_probe", "again"]
     assert (
-        "criterion.budget.flops is 1.0 there and None here"
+        f"criterion.budget.flops is {flops} there and None here"
         in again["criterion"]["history"][0]["changed"]
     )
     # What was run under the smaller budget was not run again.
