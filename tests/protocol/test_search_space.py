@@ -210,7 +210,7 @@ def test_a_space_that_does_not_fit_the_rung_is_refused_before_anything_runs(ladd
     for document, message in (
         (
             {"options": {"rank": uniform}},
-            r"parameter 'options.rank' at 1.0: .* give a whole number",
+            r"parameter 'options.rank' at 1.0: lora\.rank must be an integer",
         ),
         ({"batch_size": uniform}, r"parameter 'batch_size' at 1.0: batch_size must be an integer"),
         (
