@@ -215,7 +215,7 @@ def test_a_space_that_does_not_fit_the_rung_is_refused_before_anything_runs(ladd
         ({"batch_size": uniform}, r"parameter 'batch_size' at 1.0: batch_size must be an integer"),
         (
             {"options": {"rank": {**rank, "values": ([2], [4]), "default": [2]}}},
-            r"at \(2,\): a LoRA",
+            r"at \(2,\): lora\.rank must be an integer",
         ),
     ):
         with pytest.raises(JaxTransferError, match=message):
