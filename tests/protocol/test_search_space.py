@@ -222,7 +222,8 @@ def test_a_space_that_does_not_fit_the_rung_is_refused_before_anything_runs(ladd
             check(**document)
     last_block = from_config(ladder_values).rung("last_block")
     with pytest.raises(
-        JaxTransferError, match=r"parameter 'options.count' at 1.0: .* whole number"
+        JaxTransferError,
+        match=r"parameter 'options.count' at 1.0: top_stages\.count must be an integer",
     ):
         trials.check_space(from_json({"options": {"count": uniform}}), last_block)
     unconditional = {**METHODS, "options": {"rank": rank}}
