@@ -112,6 +112,14 @@ class Ensemble(Classifier):
     members: tuple[Fitted, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.members, list | tuple) or not all(
+            isinstance(member, Fitted) for member in self.members
+        ):
+            raise PretrainedError(
+                "the members of an ensemble are a tuple of fitted models, as fit and load give them; of an"
+                " ensemble within it, give the members"
+            )
+        object.__setattr__(self, "members", tuple(self.members))
         if not self.members:
             raise PretrainedError("an ensemble needs at least one member")
         for member in self.members[1:]:

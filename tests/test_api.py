@@ -125,6 +125,13 @@ def test_what_is_no_ensemble_is_said(fitted, tmp_path):
     jt.Ensemble(members=(fitted, fitted)).save(tmp_path / "two")
     with pytest.raises(PretrainedError, match="besides what an ensemble of 1 writes"):
         jt.Ensemble(members=(fitted,)).save(tmp_path / "two")
+    for members in ((jt.Ensemble(members=(fitted,)), fitted), (fitted, "x"), fitted):
+        with pytest.raises(PretrainedError, match="are a tuple of fitted models"):
+            jt.Ensemble(members=members)
+    (tmp_path / "file").touch()
+    for saved in (fitted, jt.Ensemble(members=(fitted,))):
+        with pytest.raises(PretrainedError, match="is a file, and an adapter is a directory"):
+            saved.save(tmp_path / "file")
     with pytest.raises(ConfigError, match="fitted already"):
         jt.fit(jt.Ensemble(members=(fitted,)), ["a", "b"], [0, 1])
     with pytest.raises(ConfigError, match="whose options are saved in it"):

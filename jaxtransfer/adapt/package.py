@@ -235,6 +235,9 @@ def _options(model: Model) -> dict[str, Any]:
 
 
 def _write_directory(directory: pathlib.Path, files: Mapping[str, bytes]) -> pathlib.Path:
+    for place in (directory, *directory.parents):
+        if place.exists() and not place.is_dir():
+            raise PretrainedError(f"{place} is a file, and an adapter is a directory: name another")
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:

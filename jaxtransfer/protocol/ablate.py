@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxtransfer.data.examples import Examples
+from jaxtransfer.errors import TrainingError
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
 from jaxtransfer.protocol import console, frozen, ladder
@@ -51,6 +52,7 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
 
     Raises:
       WorkdirError: if the work directory belongs to another run.
+      TrainingError: if the base diverges, or every variant; one that does is left out, with what was said.
       JaxTransferError: whatever else is wrong with settings, data or model.
     """
     settings = ablation.settings
@@ -73,11 +75,21 @@ def run(ablation: Ablation, workdir: pathlib.Path, *, command: str = "") -> dict
             cache=ActivationCache(directory=workdir / "cache"),
         )
         ledger = Ledger(workdir, settings.budget)
-        climbed = {
-            rung.name: climb_rung(bench, rung, workdir, progress, ledger) for rung in ablation.rungs
-        }
+        climbed: dict[str, Climbed] = {}
+        diverged: dict[str, str] = {}
+        for rung in ablation.rungs:
+            try:
+                climbed[rung.name] = climb_rung(bench, rung, workdir, progress, ledger)
+            except TrainingError as error:
+                # That is an answer about a variant; without the base there is nothing to compare.
+                if rung.name == ablation.base:
+                    raise TrainingError(f"rung {rung.name!r}, the base: {error}") from error
+                diverged[rung.name] = str(error)
+                progress.say(f"{rung.name} is left out: {error}")
+        if len(climbed) == 1:
+            raise TrainingError(f"every variant diverged; {'; '.join(diverged.values())}")
         shutil.rmtree(workdir / "cache", ignore_errors=True)
-        found = _result(ablation, problem, climbed, criterion, command)
+        found = _result(ablation, problem, climbed, diverged, criterion, command)
         write_json(workdir / FILE, found)
         page = write_page(found, workdir)
     print(table(found))
@@ -99,20 +111,23 @@ def _result(
     ablation: Ablation,
     problem: Problem,
     climbed: Mapping[str, Climbed],
+    diverged: Mapping[str, str],
     criterion: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     settings, rule = ablation.settings, ablation.settings.acceptance
     tables = {name: [one.select(ACCEPT) for one in item.tables()] for name, item in climbed.items()}
+    variants = [variant for variant in ablation.variants if variant.rung in climbed]
     family = compare_family(
         tables,
-        [(variant.rung, ablation.base) for variant in ablation.variants],
+        [(variant.rung, ablation.base) for variant in variants],
         rule,
         two_sided=True,
+        left_out=len(diverged),
     )
     rows = [
         _row(variant, comparison, climbed, tables, rule.metric)
-        for variant, comparison in zip(ablation.variants, family)
+        for variant, comparison in zip(variants, family)
     ]
     found = {
         "schema": SCHEMA,
@@ -130,6 +145,15 @@ def _result(
             **_facts(climbed[ablation.base], tables[ablation.base], rule.metric),
         },
         "variants": rows,
+        "diverged": [
+            {
+                "component": variant.component,
+                "label": variant.label,
+                "reason": diverged[variant.rung],
+            }
+            for variant in ablation.variants
+            if variant.rung in diverged
+        ],
         "hashes": dict(problem.hashes),
         "versions": versions(),
         "environment": environment(),
@@ -227,7 +251,7 @@ def conclude(found: Mapping[str, Any]) -> list[str]:
     Args:
       found: of `ablation.json`.
     """
-    told, open_ = [], []
+    told, open_, diverged = [], [], found.get("diverged", ())
     for row in found["variants"]:
         difference = row["difference"]
         name = f"{row['component']} ({row['label']})"
@@ -241,7 +265,7 @@ def conclude(found: Mapping[str, Any]) -> list[str]:
             open_.append(f"{name} {console.signed_interval(difference)}")
     family = (
         f"in {found['metric']} on {found['n']} examples and {len(found['seeds'])} seeds, paired, at"
-        f" {100 * found['confidence']:g} % corrected for {len(found['variants'])} variants"
+        f" {100 * found['confidence']:g} % corrected for {len(found['variants']) + len(diverged)} variants"
     )
     said = [
         f"Told from the base {family}: {'; '.join(told)}."
@@ -253,5 +277,8 @@ def conclude(found: Mapping[str, Any]) -> list[str]:
             f"Not told from the base: {'; '.join(open_)}. An interval that holds 0 is no proof of"
             " no effect: its ends say how large one may be."
         )
+    said += [
+        f"{one['component']} ({one['label']}) is left out: {one['reason']}." for one in diverged
+    ]
     changed = frozen.sentence(found["criterion"])
     return [*said, *([] if changed is None else [changed]), found["read"]]

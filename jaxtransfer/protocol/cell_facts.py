@@ -8,7 +8,7 @@ from jaxtransfer import json_text
 from jaxtransfer.checking import Interval, check_document
 from jaxtransfer.errors import ConfigError, WorkdirError
 
-FILE = "cell.json"
+FILE, HISTORY = "cell.json", "history.jsonl"
 TRIAL, RUN = "tune", "run"
 """Purposes of a ladder's cells: trials of learning rates, and runs of seeds."""
 
@@ -49,6 +49,22 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
     except (ValueError, ConfigError) as error:
         raise WorkdirError(f"{path} is damaged: {error}; {again(directory)}") from None
     return facts
+
+
+def check_history(directory: pathlib.Path) -> None:
+    """Finds whether every line of a cell's history is a JSON object.
+
+    Raises:
+      WorkdirError: naming file and line.
+    """
+    path = directory / HISTORY
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            is_row = isinstance(json_text.loads(line.decode("utf-8")), dict)
+        except ValueError:
+            is_row = False
+        if not is_row:
+            raise WorkdirError(f"{path} is damaged in line {number}; {again(directory)}")
 
 
 def again(directory: pathlib.Path) -> str:

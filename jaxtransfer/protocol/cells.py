@@ -38,7 +38,7 @@ BASELINE_FACTS: Mapping[str, Any] = {
     "cost": {"seconds": 0.0, "flops": 0.0, "peak_bytes": 0},
     "steps": 0,
 }
-FILES = ("predictions.npz", "history.jsonl")
+FILES = ("predictions.npz", cell_facts.HISTORY)
 """What a cell that did not diverge leaves besides its facts."""
 
 
@@ -75,12 +75,14 @@ def load_cell(directory: pathlib.Path) -> Cell | None:
     """The cell that stands in a directory, or None if it is not finished or a file of it is gone.
 
     Raises:
-      WorkdirError: if `cell.json` is damaged or another cell's.
+      WorkdirError: if `cell.json` is damaged or another cell's, or its history is damaged.
     """
     if not (directory / cell_facts.FILE).is_file():
         return None
     facts = cell_facts.read(directory)
     is_whole = facts["diverged"] or all((directory / name).is_file() for name in FILES)
+    if is_whole and not facts["diverged"]:
+        cell_facts.check_history(directory)
     return Cell(directory=directory, facts=facts) if is_whole else None
 
 

@@ -183,6 +183,7 @@ def compare_family(
     rule: AcceptanceSettings,
     *,
     two_sided: bool = False,
+    left_out: int = 0,
 ) -> list[Comparison]:
     """Compares pairs of rungs as one family under Holm's correction, in the order given.
 
@@ -191,9 +192,10 @@ def compare_family(
       pairs: rung that is tried, and rung it is compared with.
       rule: metric, margin and confidence.
       two_sided: whether any difference counts, and not an improvement by more than the margin.
+      left_out: pairs that were planned and have no tables; each counts in the family with p = 1.
     """
     differences = _differences(tables, pairs, rule, 0.0 if two_sided else rule.margin)
-    return _corrected(pairs, differences, rule, len(pairs), two_sided=two_sided)
+    return _corrected(pairs, differences, rule, len(pairs) + left_out, two_sided=two_sided)
 
 
 def _differences(

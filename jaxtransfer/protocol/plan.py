@@ -215,7 +215,7 @@ def _over_budget(
                     f"it trains {count:,} parameters, and the budget is {budget.trainable:,.0f}"
                 )
                 continue
-        if budget.flops is not None and not rung.is_baseline:
+        if budget.flops is not None and not rung.is_baseline and not _has_run(rung, workdir):
             flops = estimate(problem, rung).train_flops
             if flops > ROUGHLY * budget.flops:
                 over[rung.name] = (
@@ -233,6 +233,11 @@ def _over_budget(
                     f" is {budget.latency_p95_ms:g} ms"
                 )
     return over
+
+
+def _has_run(rung: RungSettings, workdir: pathlib.Path) -> bool:
+    """Whether a run of the rung stands: what it took is then known, and what it showed is not to be dropped."""
+    return any((workdir / "cells" / rung.name).glob("run-*/cell.json"))
 
 
 def _listed(reasons: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxtransfer import cli
-from jaxtransfer.errors import ConfigError, JaxTransferError, WorkdirError
+from jaxtransfer.errors import ConfigError, JaxTransferError, TrainingError, WorkdirError
 from jaxtransfer.evaluation.correction import holm
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.paired import paired_difference
@@ -184,6 +184,27 @@ def test_the_same_command_resumes_and_repeats_no_finished_cell(finished, monkeyp
     other["ablation"]["components"].pop("method")
     with pytest.raises(WorkdirError, match="belongs to another run"):
         ablate.run(ablation.read(other), workdir)
+
+
+def test_a_variant_that_diverges_is_left_out_and_counts_in_the_family(values, tmp_path):
+    values["methods"]["lora"]["learning_rates"] = (0.01,)
+    values["ablation"]["components"] = {
+        "rate": {"without": {"learning_rates": (1e38,)}},
+        "schedule": {"without": {"schedule": "constant"}},
+    }
+    found = ablate.run(ablation.read(values), tmp_path / "run")
+    assert [row["component"] for row in found["variants"]] == ["schedule"]
+    (left,) = found["diverged"]
+    assert (left["component"], left["label"]) == ("rate", "without")
+    assert "learning rate 1e+38" in left["reason"]
+    assert any("rate (without) is left out: " in said for said in found["conclusion"])
+    assert "corrected for 2 variants" in found["conclusion"][0]
+    (row,) = found["variants"]
+    pair = row["difference"]
+    assert pair["p_adjusted"] == pytest.approx(min(1.0, 2 * pair["p_value"]))
+    values["ablation"]["components"].pop("schedule")
+    with pytest.raises(TrainingError, match="every variant diverged"):
+        ablate.run(ablation.read(values), tmp_path / "all")
 
 
 def test_an_ablation_is_not_taken_for_a_ladder(finished):

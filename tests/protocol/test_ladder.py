@@ -339,6 +339,14 @@ def test_damaged_files_are_named(quick, tmp_path):
     (cell / "predictions.npz").unlink()
     ladder.run(from_config(quick), tmp_path / "run")
     assert (cell / "predictions.npz").is_file()
+    history = cell / "history.jsonl"
+    for text in ("xx\n", "[1]\n", '{"step": 1}\n{"step": NaN}\n'):
+        history.write_text(text)
+        with pytest.raises(
+            WorkdirError, match=r"run-seed0/history\.jsonl is damaged in line \d; rem"
+        ):
+            ladder.run(from_config(quick), tmp_path / "run")
+    history.write_text("")
     (cell / "cell.json").write_text("{}")
     with pytest.raises(WorkdirError, match=r"cell.json is damaged"):
         ladder.run(from_config(quick), tmp_path / "run")

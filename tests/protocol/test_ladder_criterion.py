@@ -235,6 +235,10 @@ def test_a_spent_budget_stops_the_climb_and_can_be_enlarged(quick, tmp_path):
     )
     # What was run under the smaller budget was not run again.
     assert again["plan"]["spent"]["flops"] > record["plan"]["spent"]["flops"]
+    # A budget that is cut afterwards drops nothing that was run.
+    cut = ladder.run(from_config({**quick, "budget": {"flops": 1.0}}), tmp_path / "run")
+    assert names(cut) == names(again)
+    assert cut["plan"]["skipped"] == []
 
 
 def test_rungs_over_the_budget_are_skipped_and_none_left_is_an_error_before_anything_runs(
