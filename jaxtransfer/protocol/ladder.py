@@ -68,7 +68,9 @@ def run(settings: LadderSettings, workdir: pathlib.Path, *, command: str = "") -
         plan = make_plan(problem, workdir)
         for line in _announced(criterion, plan):
             progress.say(line)
-        _warn_of_few(problem, len(plan.rungs) - 1, progress)
+        warning = too_few(problem, len(plan.rungs) - 1)
+        if warning is not None:
+            progress.say(warning)
         manifest.remove(workdir)
         _keep_diagnosis(settings, workdir)
         write_json(workdir / "splits.json", _splits(problem))
@@ -198,7 +200,8 @@ def check(settings: LadderSettings, rungs: Sequence[RungSettings]) -> None:
         cells.check_rung(rung)
 
 
-def _warn_of_few(problem: Problem, challengers: int, progress: console.LadderProgress) -> None:
+def too_few(problem: Problem, challengers: int) -> str | None:
+    """A warning, if the deciding examples are too few for any of so many challengers to be accepted."""
     examples = problem.examples[ACCEPT]
     labelled = Predictions(
         ids=examples.ids,
@@ -206,12 +209,13 @@ def _warn_of_few(problem: Problem, challengers: int, progress: console.LadderPro
         logits=np.zeros((len(examples), len(problem.classes)), np.float32),
         classes=problem.classes,
     )
-    if challengers and not can_accept(labelled, challengers, problem.settings.acceptance):
-        progress.say(
-            f"warning: {len(examples)} examples decide, too few to accept even a flawless rung over the"
-            f" majority class among {challengers}; enlarge config.splits.sizes.validation, name fewer"
-            " config.rungs, or label more"
-        )
+    if not challengers or can_accept(labelled, challengers, problem.settings.acceptance):
+        return None
+    return (
+        f"warning: {len(examples)} examples decide, too few to accept even a flawless rung over the"
+        f" majority class among {challengers}; enlarge config.splits.sizes.validation, name fewer"
+        " config.rungs, or label more"
+    )
 
 
 def _splits(problem: Problem) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jaxtransfer.pretrained.uri import resolve
 from jaxtransfer.protocol import cells
 from jaxtransfer.protocol.abstract_costs import AbstractCosts, check_rungs
 from jaxtransfer.protocol.console import align
-from jaxtransfer.protocol.ladder import check
+from jaxtransfer.protocol.ladder import check, too_few
 from jaxtransfer.protocol.plan import make_plan
 from jaxtransfer.protocol.problem import prepare
 from jaxtransfer.protocol.settings import LadderSettings, RungSettings
@@ -163,6 +163,9 @@ def plan(
         )
         introduction.append(f"order of the rungs: {ordered.rule}")
         introduction += [f"skips {name}: {why}" for name, why in ordered.skipped.items()]
+        warning = too_few(problem, len(ordered.rungs) - 1)
+        if warning is not None:
+            introduction.append(warning)
     costs = AbstractCosts(problem)
     rate = flop_rate(settings.train.precision)
     rungs = [_costed(costs, rung, workdir, rate) for rung in every]

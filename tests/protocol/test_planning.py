@@ -71,6 +71,10 @@ def test_a_ladder_is_counted_rung_by_rung(tmp_path, values):
         "by arithmetic",
     ):
         assert part in text, part
+    few = {**values, "splits": {**values["splits"], "sizes": {"validation": 8, "test": 30}}}
+    warning = "warning: 4 examples decide, too few to accept even a flawless rung"
+    assert warning in str(planning.plan(from_config(few), tmp_path / "run"))
+    assert warning not in text
 
 
 def test_the_operations_are_those_that_the_cells_then_count(finished):
