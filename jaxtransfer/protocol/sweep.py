@@ -301,6 +301,7 @@ class _Search:
 
     def _ask_optuna(self) -> None:
         metric = definition(self._settings.acceptance.metric)
+        study.mend(self.workdir)
         asking = study.open_study(self.workdir, maximise=metric.maximise, seed=self.plan.seed)
         told = study.parameters(asking).items()
         self._go_on([self._trial(*one) for one in told], study.FILE)

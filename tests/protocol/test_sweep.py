@@ -352,6 +352,36 @@ def test_a_line_that_no_trial_wrote_is_named(
     assert again["winner"]["value"] >= max(json.loads(one)["value"] for one in lines[1:])
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"garbage\n", r"optuna.log, line 3, is damaged \(Expecting value"),
+        (b"\n", r"optuna.log, line 3, is damaged"),
+        (b"\xff\n", r"optuna.log, line 3, is damaged"),
+        (b"3\n", r"optuna.log, line 3, is damaged \(it is no operation of Optuna's\)"),
+        (b'{"op_code":4}\n', r"optuna.log is damaged \(Optuna cannot follow it\)"),
+    ],
+)
+def test_a_line_that_optuna_did_not_write_is_named(settings, journals, tmp_path, line, message):
+    workdir = shutil.copytree(journals["optuna"], tmp_path / "run")
+    log = workdir / "optuna.log"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], line, *lines[2:]]))
+    with pytest.raises(WorkdirError, match=message) as error:
+        swept(settings, workdir, trials=3, sampler="optuna")
+    assert "trials.jsonl belong together, so choose another --workdir" in str(error.value)
+
+
+def test_a_line_that_optuna_left_half_written_is_dropped(settings, journals, tmp_path):
+    workdir = shutil.copytree(journals["optuna"], tmp_path / "run")
+    log = workdir / "optuna.log"
+    log.write_bytes(log.read_bytes()[:-9])
+    for count in (3, 4):
+        assert len(swept(settings, workdir, trials=count, sampler="optuna")["trials"]) == count
+    for line in log.read_bytes().splitlines():
+        json.loads(line)
+
+
 def test_a_trial_that_halving_did_not_promote_cannot_win(settings, journals, tmp_path):
     workdir = shutil.copytree(journals["halving"], tmp_path / "run")
     path = workdir / "trials.jsonl"
@@ -361,6 +391,8 @@ def test_a_trial_that_halving_did_not_promote_cannot_win(settings, journals, tmp
         file.write(json.dumps({**lost, "steps": 6, "value": 1.0}) + "\n")
     with pytest.raises(WorkdirError, match=rf"line 6, is of trial {lost['trial']} after 6 steps"):
         swept(settings, workdir, trials=3, sampler="halving")
+    with pytest.raises(WorkdirError, match=r"another number of trials \(3, now 4\)"):
+        swept(settings, workdir, trials=4, sampler="halving")
 
 
 def test_a_trial_that_two_processes_ran_counts_once(settings, journals, tmp_path):
