@@ -420,7 +420,7 @@ def test_a_sweep_is_not_taken_for_a_ladder(journals, tmp_path, capsys):
     assert cli.main(["index", str(tmp_path)]) == 0
     assert "1 sweeps and ablations, 0 not finished, 0 damaged" in capsys.readouterr().out
     assert "Best of 3 trials: trial " in (tmp_path / "index.html").read_text()
-    for verb in ("verify", "report"):
+    for verb in ("verify", "report", "evaluate", "compare"):
         assert cli.main([verb, str(workdir)]) == 2
         assert (
             "holds a finished sweep, which decides nothing: read sweep.json"
