@@ -5,7 +5,6 @@ front of metric and cost; `examination.json` holds them, and the report shows th
 """
 
 import dataclasses
-import json
 import pathlib
 import sys
 import time
@@ -44,6 +43,7 @@ from jaxtransfer.protocol import settings as settings_of
 from jaxtransfer.protocol.extent import Extent
 from jaxtransfer.protocol.learnt import sentences
 from jaxtransfer.protocol.problem import CALIBRATION, TEST, TRAIN, Problem, prepare
+from jaxtransfer.protocol.record import read as read_record
 from jaxtransfer.protocol.sample_efficiency import sample_efficiency
 from jaxtransfer.protocol.workdir import read_run, write_json
 from jaxtransfer.train.compiled import CompiledSteps
@@ -144,7 +144,8 @@ def examine(
       say: what tells of progress.
 
     Raises:
-      WorkdirError: if the ladder is not finished, or data, splits or weights are not those it ran on.
+      WorkdirError: if the ladder is not finished, its manifest is damaged, or data, splits or weights are not
+        those it ran on.
       ConfigError: if the rung is unknown, or has no network to examine (the majority class).
     """
     subject = subject_of(workdir, extent, rung)
@@ -178,7 +179,10 @@ def examine(
 
 def subject_of(workdir: pathlib.Path, extent: Extent, rung: str | None) -> Subject:
     """Reads the rung in question; nothing is written. Errors as of `examine`."""
-    record, facts = _read(workdir / "record.json"), read_run(workdir) or {}
+    record, facts = read_record(workdir), read_run(workdir) or {}
+    if (workdir / manifest.FILE).is_file():
+        # What is found is entered into it at the end.
+        manifest.read(workdir)
     problem = prepare(settings_of.from_json(facts.get("config")))
     for name, value in problem.hashes.items():
         began = facts.get("hashes", {}).get(name)
@@ -227,18 +231,6 @@ def _held_out_features(subject: Subject) -> Features:
     found = subject.features(problem.table.take(rows), "held out")
     split = np.repeat(names, [len(problem.splits[name]) for name in names])
     return dataclasses.replace(found, split=split)
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise WorkdirError(f"{path} is missing: examine a ladder that has finished")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WorkdirError(f"{path} is damaged: {error}") from None
-    if not isinstance(found, dict):
-        raise WorkdirError(f"{path} is damaged: it is no JSON object")
-    return found
 
 
 def _calibration(subject: Subject) -> dict[str, Any]:

@@ -34,6 +34,8 @@ ROW = {
 }
 """What every line of a trial holds; `value` is None where training diverged or the metric is undefined."""
 OUTCOME = ("parameters", "value", "diverged")
+_NAMES = {"trials": "number of trials"}
+"""Names of a header's facts where their key alone would mislead."""
 AGAIN = "remove the line to run its trial again"
 
 Asked = Mapping[tuple[int, int], Mapping[str, Any]]
@@ -159,7 +161,7 @@ def open_journal(workdir: pathlib.Path, facts: Mapping[str, Any]) -> Journal:
     for name, value in json.loads(json.dumps(header)).items():
         if found.get(name) != value:
             raise WorkdirError(
-                f"{path} belongs to a sweep with another {name.replace('_', ' ')}"
+                f"{path} belongs to a sweep with another {_NAMES.get(name, name.replace('_', ' '))}"
                 f" ({_short(found.get(name))}, now {_short(value)}): choose another --workdir"
             )
     return Journal(path=path)

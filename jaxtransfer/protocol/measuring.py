@@ -12,6 +12,7 @@ from jaxtransfer.evaluation.metrics import measure
 from jaxtransfer.evaluation.rows import Rows, concatenate
 from jaxtransfer.evaluation.tables import load_table
 from jaxtransfer.protocol.problem import ACCEPT, TUNE
+from jaxtransfer.protocol.record import search_of
 
 VALIDATION = "validation"
 BOTH_HALVES = (
@@ -95,6 +96,9 @@ def load_tables(path: pathlib.Path) -> list[Rows]:
     _check_whole(path)
     found = sorted((path / "predictions").glob("*.npz"))
     if not found:
+        searched = search_of(path, (read_json(path / "run.json") or {}).get("verb"))
+        if searched is not None:
+            raise WorkdirError(f"{path} holds {searched}")
         raise WorkdirError(f"{path} holds no predictions/*.npz; is the run finished?")
     return [load_table(file) for file in found]
 

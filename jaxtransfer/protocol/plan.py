@@ -25,6 +25,8 @@ from jaxtransfer.protocol.training import statistics_of
 from jaxtransfer.protocol.workdir import finished_cells, write_json
 
 FILE = "plan.json"
+BEGUN = ("rule", "because", "missing")
+"""Keys that the file of a plan that was begun holds."""
 LISTED = "as config.rungs lists them"
 ROUGHLY = 2.0
 """Estimated operations over the budget's that rule a rung out; below it, what is counted as it runs decides."""
@@ -137,10 +139,15 @@ def _begun(workdir: pathlib.Path) -> dict[str, Any] | None:
     if not path.is_file() or not finished_cells(workdir):
         return None
     try:
-        found = json.loads(path.read_text())
-        return {name: found[name] for name in ("rule", "because", "missing")}
-    except (ValueError, TypeError, KeyError) as error:
-        raise WorkdirError(f"{path} is damaged ({error!r}); choose another --workdir") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no JSON object")
+        lacking = [name for name in BEGUN if name not in found]
+        if lacking:
+            raise ValueError(f"it lacks the key {lacking[0]!r}")
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged ({error}); choose another --workdir") from error
+    return {name: found[name] for name in BEGUN}
 
 
 def _ordered(

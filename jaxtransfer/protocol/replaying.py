@@ -68,6 +68,8 @@ def replay(
       WorkdirError: if a cell or another file is missing or damaged.
       JaxTransferError: if settings or tables are not what they must be.
     """
+    _check_keys(run, "run.json", ("config", "data", "hashes"))
+    _check_keys(splits, "splits.json", ("ids",))
     settings = from_json(run["config"])
     trials, ascent = _ascent(settings, workdir, stated["plan"])
     ids = splits["ids"]
@@ -117,6 +119,12 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return found
 
 
+def _check_keys(found: Mapping[str, Any], name: str, keys: Sequence[str]) -> None:
+    for key in keys:
+        if key not in found:
+            raise WorkdirError(f"{name} lacks the key {key!r}")
+
+
 def _plain(document: Any) -> Any:
     return json.loads(json.dumps(document, allow_nan=False))
 
@@ -126,6 +134,7 @@ def _ascent(
 ) -> tuple[list[cells.Cell], Ascent]:
     """The trials, and what was climbed by the plan that the directory and the record tell of."""
     begun = read_json(workdir / plan.FILE)
+    _check_keys(begun, plan.FILE, plan.BEGUN)
     because, missing = begun["because"], begun["missing"]
     skipped = {one["rung"]: one["reason"] for one in told["skipped"]}
     over = {name: why for name, why in skipped.items() if name not in missing}

@@ -303,18 +303,30 @@ def _parquet(path: pathlib.Path) -> dict[str, list[Any]]:
 
 
 def _texts(columns: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Columns that may be the texts, likeliest first."""
+    """Columns that may be the texts, likeliest first: not those whose values are all numbers."""
     strings = {
         name: np.mean([len(value) for value in column])
         for name, column in columns.items()
-        if all(isinstance(value, str) for value in column)
+        if all(isinstance(value, str) for value in column) and not _is_numbers(column)
     }
     known = [name for name in TEXTS for column in strings if column.lower() == name]
     named = [column for name in known for column in strings if column.lower() == name]
+    if not named and set(strings) <= set(_classes({name: columns[name] for name in strings})):
+        # Of what remains beside numbers, all has the few values of labels.
+        return []
     # Words of several letters, and no two alike in length: the longest column by far.
     ranked = sorted(strings, key=lambda name: -strings[name])
     clear = len(ranked) == 1 or (len(ranked) > 1 and strings[ranked[0]] > 2 * strings[ranked[1]])
     return named[:1] or (ranked[:1] if clear else ranked)
+
+
+def _is_numbers(column: Sequence[str]) -> bool:
+    """Whether every value that is given is a number."""
+    try:
+        [float(value) for value in column if value.strip()]
+    except ValueError:
+        return False
+    return True
 
 
 def _classes(columns: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -343,14 +355,15 @@ def _chosen(
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
+        if what == "text":
+            raise ConfigError(
+                f"no column of {path} holds texts; numbers, and the few values of labels, are none (columns:"
+                f" {', '.join(map(repr, columns))}): say the column with --text COLUMN"
+            )
         counts = ", ".join(f"{name!r} {len(set(map(str, v)))}" for name, v in columns.items())
-        wanted = {
-            "text": "is text alone",
-            "label": f"has 2 to {MOST_CLASSES} different values, two rows or more of each on average",
-        }
         raise ConfigError(
-            f"no column of {path} can be the {what}, which {wanted[what]} (different values: {counts}); say the column"
-            f" with --{what} COLUMN"
+            f"no column of {path} can be the label, which has 2 to {MOST_CLASSES} different values, two rows or more"
+            f" of each on average (different values: {counts}); say the column with --label COLUMN"
         )
     which = f"may be any of {list(candidates)}"
     raise ConfigError(f"the {what} of {path} {which}: say the column with --{what} COLUMN")

@@ -3,6 +3,7 @@
 The sweep's own journal says what is finished; Optuna's, beside it, is how its sampler learns of it.
 """
 
+import json
 import pathlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxtransfer.errors import ConfigError
+from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.protocol.priors import Choice, IntUniform, LogUniform, Prior, Uniform
 from jaxtransfer.protocol.search_space import SearchSpace, exists, prior_of
+from jaxtransfer.train.checkpoint import writing
 
 FILE = "optuna.log"
 NAME = "sweep"
+TOGETHER = "it and trials.jsonl belong together, so choose another --workdir"
+STRANGE = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)
+"""What Optuna raises of a log whose lines do not follow from one another."""
 
 
 def check(space: SearchSpace) -> None:
@@ -36,6 +41,58 @@ def check(space: SearchSpace) -> None:
             )
 
 
+def check_log(workdir: pathlib.Path) -> int:
+    """Length of the lines of Optuna's log that end; 0 if there is none.
+
+    Raises:
+      WorkdirError: if one of them is none of Optuna's, naming it.
+    """
+    path = workdir / FILE
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content.rfind(b"\n") + 1
+    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
+        try:
+            found = json.loads(line)
+            if not isinstance(found, dict) or "op_code" not in found:
+                raise ValueError("it is no operation of Optuna's")
+        except ValueError as error:
+            raise WorkdirError(f"{path}, line {number}, is damaged ({error}); {TOGETHER}") from None
+    return whole
+
+
+def mend(workdir: pathlib.Path) -> None:
+    """Drops what a killed process left of the last line of Optuna's log; raises as `check_log`."""
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    path = workdir / FILE
+    if not path.is_file() or path.stat().st_size == check_log(workdir):
+        return
+    # A process that outlived its killed sweep may be about to end the line.
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        with writing(path), path.open("r+b") as file:
+            file.truncate(check_log(workdir))
+    finally:
+        lock.release()
+
+
+def told(workdir: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """As `parameters`, of the study that a work directory has; nothing is written.
+
+    Raises:
+      WorkdirError: if its log is damaged.
+    """
+    if not check_log(workdir):
+        return {}
+    import optuna
+
+    try:
+        return parameters(optuna.load_study(study_name=NAME, storage=_storage(workdir)))
+    except STRANGE as error:
+        raise _strange(workdir) from error
+
+
 def open_study(workdir: pathlib.Path, *, maximise: bool, seed: int, process: int = 0) -> Any:
     """The sweep's study, begun if it is not there.
 
@@ -44,20 +101,24 @@ def open_study(workdir: pathlib.Path, *, maximise: bool, seed: int, process: int
       maximise: whether larger values are better.
       seed: of the sampler, with the process and what the study holds already.
       process: number of this process, so that no two draw the same.
+
+    Raises:
+      WorkdirError: if Optuna cannot follow its log.
     """
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(workdir / FILE)))
-    study = optuna.create_study(
-        study_name=NAME,
-        storage=storage,
-        direction="maximize" if maximise else "minimize",
-        load_if_exists=True,
-    )
-    state = np.random.SeedSequence([seed, process, len(study.trials)]).generate_state(1)
+    try:
+        study = optuna.create_study(
+            study_name=NAME,
+            storage=_storage(workdir),
+            direction="maximize" if maximise else "minimize",
+            load_if_exists=True,
+        )
+        count = len(study.trials)
+    except STRANGE as error:
+        raise _strange(workdir) from error
+    state = np.random.SeedSequence([seed, process, count]).generate_state(1)
     with warnings.catch_warnings():
         # Trials that other processes run count as poor ones; Optuna calls that experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -113,6 +174,17 @@ def tell(study: Any, number: int, row: Mapping[str, Any]) -> None:
         study.tell(number, state=TrialState.PRUNED)
     else:
         study.tell(number, row["value"])
+
+
+def _storage(workdir: pathlib.Path) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(workdir / FILE)))
+
+
+def _strange(workdir: pathlib.Path) -> WorkdirError:
+    return WorkdirError(f"{workdir / FILE} is damaged (Optuna cannot follow it); {TOGETHER}")
 
 
 def _suggest(trial: Any, name: str, prior: Prior) -> Any:

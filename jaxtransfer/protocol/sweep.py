@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtransfer.errors import ConfigError, WorkdirError
+from jaxtransfer.errors import ConfigError
 from jaxtransfer.evaluation.metrics import definition
 from jaxtransfer.pretrained.cache import without_network
 from jaxtransfer.protocol import (
@@ -27,10 +27,11 @@ from jaxtransfer.protocol import (
 from jaxtransfer.protocol.abstract_costs import check_rungs
 from jaxtransfer.protocol.journal import FILE as JOURNAL
 from jaxtransfer.protocol.journal import Journal, open_journal
-from jaxtransfer.protocol.problem import TUNE, prepare
+from jaxtransfer.protocol.problem import TUNE, Problem, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
 from jaxtransfer.protocol.sections import RungSettings
 from jaxtransfer.protocol.settings import LadderSettings, train_settings
+from jaxtransfer.protocol.sweep_asked import check_begun, drawn, trial_of
 from jaxtransfer.protocol.sweep_choice import best, optimism
 from jaxtransfer.protocol.sweep_plan import Plan, count_of, facts_of
 from jaxtransfer.protocol.sweep_summary import introduction, outcome, sentences, table, words
@@ -176,7 +177,7 @@ def preview(
     counted = planning.plan(alone, workdir, "sweep", trials.extremes(space, alone.rungs[0]))
     if counted.parameters is not None and (workdir / JOURNAL).is_file():
         with without_network():
-            open_journal(workdir, facts_of(prepare(alone), space, plan))
+            _check_begun(prepare(alone), workdir, space, plan)
     (row,) = counted.rungs
     count = count_of(plan, train_settings(settings, alone.rungs[0]).steps)
     share = (count + row.runs) / row.runs
@@ -188,6 +189,19 @@ def preview(
     )
     said = (*counted.introduction, introduction(len(space.parameters), plan.sampler, plan.trials))
     return dataclasses.replace(counted, rungs=(row,), introduction=said)
+
+
+def _check_begun(problem: Problem, workdir: pathlib.Path, space: SearchSpace, plan: Plan) -> None:
+    """Checks what a sweep that has begun left, as `run` does, but for the later stages of halving."""
+    settings = problem.settings
+    (rung,) = settings.rungs
+    journal = open_journal(workdir, facts_of(problem, space, plan))
+    if plan.sampler == samplers.OPTUNA:
+        told = study.told(workdir).items()
+        asked = [trial_of(settings, rung, *one) for one in told]
+    else:
+        asked = drawn(settings, rung, space, plan)
+    check_begun(journal, asked, plan, settings.acceptance.metric)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -206,21 +220,14 @@ class _Search:
         if self.plan.sampler == samplers.OPTUNA:
             self._ask_optuna()
             return
-        drawn = self._drawn()
+        every = drawn(self._settings, self.rung, self.space, self.plan)
+        self._go_on(every)
         if self.plan.sampler != samplers.HALVING:
-            every = [self._trial(number, p) for number, p in enumerate(drawn)]
-            self._go_on(every)
             self._finish(every)
             return
         metric = definition(self._settings.acceptance.metric)
         stages = samplers.halving(self.plan.trials, train_settings(self._settings, self.rung).steps)
-        every = [
-            trials.Trial(number=number, parameters=parameters, steps=stage.steps)
-            for number, parameters in enumerate(drawn)
-            for stage in stages
-        ]
-        self._go_on(every)
-        alive, reached = list(range(len(drawn))), 0
+        alive, reached = list(range(self.plan.trials)), 0
         for stage in stages:
             if reached:
                 values = {row["trial"]: row["value"] for row in self._rows_at(reached)}
@@ -229,30 +236,16 @@ class _Search:
                 alive = [alive[place] for place in kept]
             reached = stage.steps
             every = [one for one in every if one.steps != reached or one.number in alive]
-            self._check(every)
+            check_begun(self.journal, every, self.plan, metric.name)
             self._finish(
                 [one for one in every if one.steps == reached], saves=self.workdir / "saves"
             )
 
-    def _go_on(self, asked: Sequence[trials.Trial], source: str = "") -> None:
+    def _go_on(self, asked: Sequence[trials.Trial]) -> None:
         """Checks what the journal has, and counts it."""
-        rows = self.journal.rows()
-        finished = len({row["trial"] for row in rows})
-        if finished > self.plan.trials:
-            raise WorkdirError(
-                f"{self.journal.path} has {finished} trials, and --trials is {self.plan.trials}: give at"
-                f" least {finished}, or choose another --workdir"
-            )
-        self._check(asked, source)
-        for row in rows:
+        check_begun(self.journal, asked, self.plan, self._settings.acceptance.metric)
+        for row in self.journal.rows():
             self.seen(row, kept=True)
-
-    def _check(self, asked: Sequence[trials.Trial], source: str = "") -> None:
-        self.journal.check(
-            {(one.number, one.steps): one.parameters for one in asked},
-            source or f"the sampler ({self.plan.sampler}, --trials {self.plan.trials})",
-            definition(self._settings.acceptance.metric),
-        )
 
     def finalists(self) -> list[dict[str, Any]]:
         """Finished trials, but for those that successive halving stopped early."""
@@ -266,21 +259,6 @@ class _Search:
 
     def _rows_at(self, steps: int) -> list[dict[str, Any]]:
         return [row for row in self.journal.rows() if row["steps"] == steps]
-
-    def _drawn(self) -> list[dict[str, Any]]:
-        """The parameters of every trial; the first has the defaults."""
-        points = samplers.points(
-            self.plan.sampler,
-            self.plan.trials - 1,
-            len(self.space.parameters),
-            self.plan.seed,
-        )
-        return [self.space.defaults(), *(self.space.at(point) for point in points.tolist())]
-
-    def _trial(self, number: int, parameters: Mapping[str, Any]) -> trials.Trial:
-        changed, _ = trials.configured(self.rung, parameters)
-        steps = train_settings(self._settings, changed).steps
-        return trials.Trial(number=number, parameters=parameters, steps=steps)
 
     def _finish(self, asked: Sequence[trials.Trial], saves: pathlib.Path | None = None) -> None:
         """Runs the trials that the journal lacks."""
@@ -301,9 +279,10 @@ class _Search:
 
     def _ask_optuna(self) -> None:
         metric = definition(self._settings.acceptance.metric)
+        study.mend(self.workdir)
         asking = study.open_study(self.workdir, maximise=metric.maximise, seed=self.plan.seed)
         told = study.parameters(asking).items()
-        self._go_on([self._trial(*one) for one in told], study.FILE)
+        self._go_on([trial_of(self._settings, self.rung, *one) for one in told])
         rows = self.journal.rows()
         study.recover(asking, self.space, rows)
         if len(rows) < self.plan.trials:

@@ -88,8 +88,10 @@ def verify(workdir: pathlib.Path) -> Verification:
         found += _recomputed(workdir, document, replayed, run, splits)
     except JaxTransferError as error:
         found.append(_stopped(workdir, str(error)))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        # What was edited may have any form; what it breaks is named here, and the file by its digest.
+    # What was edited may have any form; what it breaks is named here, and the file by its digest.
+    except KeyError as error:
+        found.append(_stopped(workdir, f"the key {error} is missing from one of the files"))
+    except (IndexError, TypeError, ValueError, AttributeError) as error:
         found.append(_stopped(workdir, f"{type(error).__name__} {error}"))
     found += _report(workdir, document)
     tables = 0 if replayed is None else len(replayed.runs) + len(replayed.trials)

@@ -144,10 +144,18 @@ def test_what_cannot_be_examined_is_said(examined, tmp_path):
     workdir, _ = examined
     with pytest.raises(ConfigError, match="has no rung 'probe'"):
         examine(workdir, Extent(), rung="probe")
-    with pytest.raises(WorkdirError, match=r"record\.json is missing: examine a ladder"):
+    with pytest.raises(WorkdirError, match=r"no record\.json: it is no decision's directory"):
         examine(tmp_path, Extent())
+    with pytest.raises(WorkdirError, match=r"no record\.json: there is no such directory"):
+        examine(tmp_path / "none", Extent())
     changed = tmp_path / "changed"
     shutil.copytree(workdir, changed)
+    (changed / "manifest.json").write_text("{")
+    said = []
+    with pytest.raises(WorkdirError, match=r"manifest\.json is damaged"):
+        examine(changed, Extent(), say=said.append)
+    assert not said
+    shutil.copy(workdir / "manifest.json", changed)
     facts = json.loads((changed / "run.json").read_text())
     facts["hashes"]["base"] = "0" * 64
     (changed / "run.json").write_text(json.dumps(facts))

@@ -347,6 +347,13 @@ def test_damaged_files_are_named(quick, tmp_path):
         ):
             ladder.run(from_config(quick), tmp_path / "run")
     history.write_text("")
+    plan = tmp_path / "run" / "plan.json"
+    whole = plan.read_text()
+    for text, said in (('{"rungs": 3}', "lacks the key 'rule'"), ("[]", "holds no JSON object")):
+        plan.write_text(text)
+        with pytest.raises(WorkdirError, match=rf"plan.json is damaged \(it {said}\); choose"):
+            ladder.run(from_config(quick), tmp_path / "run")
+    plan.write_text(whole)
     (cell / "cell.json").write_text("{}")
     with pytest.raises(WorkdirError, match=r"cell.json is damaged"):
         ladder.run(from_config(quick), tmp_path / "run")

@@ -209,6 +209,12 @@ def test_many_examples_get_counts_and_a_small_class_is_doubted(tmp_path):
             "can be the label, which has 2 to 100 different values.*'text' 8, 'label' 1.*--label COLUMN",
         ),
         (
+            {"uid": range(8), "f1": [n * 0.3 for n in range(8)], "label": list("ab" * 4)},
+            {},
+            ConfigError,
+            r"holds texts; .*\(columns: 'uid', 'f1', 'label'\): say the column with --text COLUMN",
+        ),
+        (
             {"text": ["x", "y"], "label": ["p", "q"]},
             {"text": "label", "label": "label"},
             ConfigError,

@@ -462,6 +462,11 @@ def test_missing_file_is_named(tmp_path, name):
     assert not (workdir / "report.html").exists()
 
 
+def test_a_directory_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(WorkdirError, match=rf"there is no directory {tmp_path / 'none'}; name"):
+        write_report(tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -41,6 +41,12 @@ def swept(settings, workdir, rung="linear_probe", space=None, **values):
     )
 
 
+def previewed(settings, workdir, **values):
+    return sweep.preview(
+        settings, workdir, rung="linear_probe", space=from_json(RATES), plan=plan(**values)
+    )
+
+
 class Shut(dict):
     """The splits of a problem, of which a sweep may open two."""
 
@@ -273,13 +279,7 @@ def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_
     with pytest.raises(WorkdirError, match=r"a sweep with another sampler \(random, now sobol\)"):
         swept(settings, workdir, trials=2, sampler="sobol")
     with pytest.raises(WorkdirError, match=r"a sweep with another sampler \(random, now sobol\)"):
-        sweep.preview(
-            settings,
-            workdir,
-            rung="linear_probe",
-            space=from_json(RATES),
-            plan=plan(trials=2, sampler="sobol"),
-        )
+        previewed(settings, workdir, trials=2, sampler="sobol")
     other = {"learning_rate": RATES["learning_rate"]}
     with pytest.raises(WorkdirError, match=r"a sweep with another space"):
         swept(settings, workdir, space=other, trials=2)
@@ -339,17 +339,55 @@ def test_a_line_that_no_trial_wrote_is_named(
     at = line - 1 if line > 0 else line
     lines[at] = json.dumps({**json.loads(lines[at]), **change})
     (workdir / "trials.jsonl").write_text("\n".join([*lines, ""]))
-    before = (workdir / "sweep.json").read_bytes()
+    before = {path: path.read_bytes() for path in workdir.iterdir() if path.is_file()}
+    with pytest.raises(WorkdirError, match=message):
+        previewed(settings, workdir, trials=3, sampler=sampler)
+    assert {path: path.read_bytes() for path in before} == before
     with pytest.raises(WorkdirError, match=message) as error:
         swept(settings, workdir, trials=3, sampler=sampler)
     assert f"{workdir / 'trials.jsonl'}, line" in str(error.value)
     assert "remove" in str(error.value)
-    assert (workdir / "sweep.json").read_bytes() == before
+    assert (workdir / "sweep.json").read_bytes() == before[workdir / "sweep.json"]
     # A line that is gone is a trial that runs again.
     del lines[at]
     (workdir / "trials.jsonl").write_text("\n".join([*lines, ""]))
     again = swept(settings, workdir, trials=3, sampler=sampler)
     assert again["winner"]["value"] >= max(json.loads(one)["value"] for one in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"garbage\n", r"optuna.log, line 3, is damaged \(Expecting value"),
+        (b"\n", r"optuna.log, line 3, is damaged"),
+        (b"\xff\n", r"optuna.log, line 3, is damaged"),
+        (b"3\n", r"optuna.log, line 3, is damaged \(it is no operation of Optuna's\)"),
+        (b'{"op_code":4}\n', r"optuna.log is damaged \(Optuna cannot follow it\)"),
+    ],
+)
+def test_a_line_that_optuna_did_not_write_is_named(settings, journals, tmp_path, line, message):
+    workdir = shutil.copytree(journals["optuna"], tmp_path / "run")
+    log = workdir / "optuna.log"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], line, *lines[2:]]))
+    with pytest.raises(WorkdirError, match=message) as error:
+        previewed(settings, workdir, trials=3, sampler="optuna")
+    with pytest.raises(WorkdirError, match=message):
+        swept(settings, workdir, trials=3, sampler="optuna")
+    assert "trials.jsonl belong together, so choose another --workdir" in str(error.value)
+
+
+def test_a_line_that_optuna_left_half_written_is_dropped(settings, journals, tmp_path):
+    workdir = shutil.copytree(journals["optuna"], tmp_path / "run")
+    log = workdir / "optuna.log"
+    half = log.read_bytes()[:-9]
+    log.write_bytes(half)
+    previewed(settings, workdir, trials=3, sampler="optuna")
+    assert log.read_bytes() == half
+    for count in (3, 4):
+        assert len(swept(settings, workdir, trials=count, sampler="optuna")["trials"]) == count
+    for line in log.read_bytes().splitlines():
+        json.loads(line)
 
 
 def test_a_trial_that_halving_did_not_promote_cannot_win(settings, journals, tmp_path):
@@ -361,6 +399,8 @@ def test_a_trial_that_halving_did_not_promote_cannot_win(settings, journals, tmp
         file.write(json.dumps({**lost, "steps": 6, "value": 1.0}) + "\n")
     with pytest.raises(WorkdirError, match=rf"line 6, is of trial {lost['trial']} after 6 steps"):
         swept(settings, workdir, trials=3, sampler="halving")
+    with pytest.raises(WorkdirError, match=r"another number of trials \(3, now 4\)"):
+        swept(settings, workdir, trials=4, sampler="halving")
 
 
 def test_a_trial_that_two_processes_ran_counts_once(settings, journals, tmp_path):
@@ -380,7 +420,7 @@ def test_a_sweep_is_not_taken_for_a_ladder(journals, tmp_path, capsys):
     assert cli.main(["index", str(tmp_path)]) == 0
     assert "1 sweeps and ablations, 0 not finished, 0 damaged" in capsys.readouterr().out
     assert "Best of 3 trials: trial " in (tmp_path / "index.html").read_text()
-    for verb in ("verify", "report"):
+    for verb in ("verify", "report", "evaluate", "compare"):
         assert cli.main([verb, str(workdir)]) == 2
         assert (
             "holds a finished sweep, which decides nothing: read sweep.json"

@@ -447,6 +447,18 @@ def test_changes_of_a_criterion_lead_from_one_to_the_next():
     assert wrong(changed) == ["criterion.json: history[1].to"]
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("plan.json", "because"), ("plan.json", "rule"), ("splits.json", "ids"), ("run.json", "data")],
+)
+def test_a_key_that_is_missing_is_named_with_its_file(workdir, name, key):
+    document = json.loads((workdir / name).read_text())
+    del document[key]
+    (workdir / name).write_text(json.dumps(document))
+    told = [str(one) for one in verify(workdir).mismatches]
+    assert f"recomputation: it stopped: {name} lacks the key {key!r}" in told
+
+
 @pytest.mark.parametrize(("key", "value"), [("reproduce", "again"), ("plan", None), ("plan", "x")])
 def test_a_field_of_another_kind_is_a_mismatch_and_no_crash(workdir, key, value):
     edit_json(workdir / "record.json", key, value=value)

@@ -104,9 +104,11 @@ def read(workdir: Path) -> ReportData:
 
     Raises:
       WorkdirError: if a file or a key of the record is missing, or a file cannot be parsed; it
-        names which. If the directory is one rung's, and has no record.
+        names which. If there is no such directory, or it is one rung's, and has no record.
     """
     workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise WorkdirError(f"there is no directory {workdir}; name the one of a finished ladder")
     _check_is_ladder(workdir)
     record = _read_json(workdir / "record.json")
     check_record(record, workdir / "record.json")
