@@ -1,6 +1,7 @@
 """Whole ladders with a criterion, a budget, references and an ensemble, on a tiny model and corpus."""
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import jaxtransfer as jt
 from jaxtransfer.errors import ConfigError, WorkdirError
 from jaxtransfer.evaluation.metrics import value
 from jaxtransfer.evaluation.table import Predictions
-from jaxtransfer.protocol import cells, ladder, plan
+from jaxtransfer.protocol import cells, ladder, plan, problem
 from jaxtransfer.protocol.acceptance import digest
 from jaxtransfer.protocol.ensemble import average_seeds
 from jaxtransfer.protocol.examining import examine
@@ -60,6 +61,19 @@ def test_references_and_ensemble_are_in_the_record_and_the_skipped_rung_is_not(f
     assert record["plan"]["facts"]["input"] == "text"
     assert record["plan"]["spent"]["seconds"] > 0
     assert (workdir / "report.html").is_file()
+
+
+def test_the_columns_that_guards_are_about_are_part_of_the_datas_hash(values, monkeypatch):
+    before = prepare(from_config(values)).hashes
+    load = problem.load_table
+
+    def relabelled(section):
+        table = load(section)
+        return dataclasses.replace(table, metadata={"encoding": np.full(len(table), "latin-1")})
+
+    monkeypatch.setattr(problem, "load_table", relabelled)
+    after = prepare(from_config(values)).hashes
+    assert [name for name in before if before[name] != after[name]] == ["data"]
 
 
 def test_the_criterion_is_frozen_and_its_hash_is_everywhere(finished):
