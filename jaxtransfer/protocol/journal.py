@@ -130,6 +130,12 @@ class Journal:
         return found
 
 
+def is_begun(workdir: pathlib.Path) -> bool:
+    """Whether a journal stands there with its header; one that a kill cut short in it is begun anew."""
+    path = workdir / FILE
+    return path.is_file() and bool(_whole(path.read_bytes()))
+
+
 def open_journal(workdir: pathlib.Path, facts: Mapping[str, Any]) -> Journal:
     """The journal of a work directory, begun if it is not there.
 

@@ -25,8 +25,7 @@ from jaxtransfer.protocol import (
     trials,
 )
 from jaxtransfer.protocol.abstract_costs import check_rungs
-from jaxtransfer.protocol.journal import FILE as JOURNAL
-from jaxtransfer.protocol.journal import Journal, open_journal
+from jaxtransfer.protocol.journal import Journal, is_begun, open_journal
 from jaxtransfer.protocol.problem import TUNE, Problem, prepare
 from jaxtransfer.protocol.search_space import SearchSpace, default_space, from_json
 from jaxtransfer.protocol.sections import RungSettings
@@ -175,7 +174,7 @@ def preview(
     """Counts what a sweep would do, each trial at the cost of the rung as it is; arguments as for `run`."""
     alone = alone_of(settings, rung=rung, space=space, plan=plan)
     counted = planning.plan(alone, workdir, "sweep", trials.extremes(space, alone.rungs[0]))
-    if counted.parameters is not None and (workdir / JOURNAL).is_file():
+    if counted.parameters is not None and is_begun(workdir):
         with without_network():
             _check_begun(prepare(alone), workdir, space, plan)
     (row,) = counted.rungs

@@ -273,6 +273,24 @@ def test_among_equals_the_smaller_rate_wins():
     assert best(rows, "nll")["trial"] == 2
 
 
+def test_a_dry_run_leaves_a_journal_without_a_header_as_it_is(settings, tmp_path):
+    path = tmp_path / "run" / "trials.jsonl"
+    path.parent.mkdir()
+    for text in ("", '{"journal": "jax'):
+        path.write_text(text)
+        assert not journal.is_begun(path.parent)
+    swept(settings, tmp_path / "whole", trials=2)
+    (tmp_path / "whole" / "trials.jsonl").write_text("")
+    sweep.preview(
+        settings,
+        tmp_path / "whole",
+        rung="linear_probe",
+        space=from_json(RATES),
+        plan=plan(trials=2),
+    )
+    assert (tmp_path / "whole" / "trials.jsonl").read_text() == ""
+
+
 def test_a_journal_of_another_version_space_or_sampler_is_refused(settings, tmp_path):
     workdir = tmp_path / "run"
     swept(settings, workdir, trials=2)
